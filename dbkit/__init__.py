@@ -1,0 +1,47 @@
+"""dbkit: one elastic, fair connection pool for everything a Python program asks of PostgreSQL."""
+
+from typing import Any
+
+from dbkit.errors import (
+    DbkitError,
+    EmbeddedServerError,
+    Fault,
+    LineFullError,
+    MigrationError,
+    PoolClosedError,
+    PoolTimeoutError,
+    SettingsError,
+)
+from dbkit.manager import DatabaseConnectionManager
+from dbkit.naming import NAMING_CONVENTION
+from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.policy import PoolPolicy
+from dbkit.pool.stats import PoolStats
+from dbkit.result import QueryResult
+from dbkit.settings import DatabaseSettings
+
+__all__ = [
+    "NAMING_CONVENTION",
+    "DatabaseConnectionManager",
+    "DatabaseSettings",
+    "DbkitError",
+    "ElasticPool",
+    "EmbeddedServerError",
+    "Fault",
+    "LineFullError",
+    "MigrationError",
+    "PoolClosedError",
+    "PoolPolicy",
+    "PoolStats",
+    "PoolTimeoutError",
+    "QueryResult",
+    "SettingsError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # on demand: the standard library's metadata reader is slow to import
+        from importlib.metadata import version
+
+        return version("dbkit-postgres")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

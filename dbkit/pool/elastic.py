@@ -1,0 +1,247 @@
+"""ElasticPool: a pool that any SQLAlchemy engine can be given. Its constructor, its operations, and its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from dataclasses import asdict
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from dbkit.pool.driver import LedgerDriver
+from dbkit.pool.holders import tell
+from dbkit.pool.policy import PoolPolicy
+from dbkit.pool.queuepool import sizes_from_queuepool
+from dbkit.pool.slot import stamping
+from dbkit.pool.waiting import ThreadWaiter
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
+    from sqlalchemy.log import _EchoFlagType
+    from sqlalchemy.pool import PoolProxiedConnection
+    from sqlalchemy.pool.base import _CreatorFnType, _CreatorWRecFnType, _ResetStyleArgType
+
+    from dbkit.pool.holders import Holder
+
+logger = logging.getLogger("dbkit.pool")
+
+_defaults = PoolPolicy()
+
+
+class ElasticPool(LedgerDriver):
+    """A connection pool with a minimum and a maximum, a fair line, hand-off, validation and background upkeep.
+
+    Usable on its own::
+
+        engine = create_engine(url, poolclass=ElasticPool, min_size=2, max_size=10, max_idle=300)
+
+    ``create_engine`` knows ``timeout`` as ``pool_timeout``, ``recycle`` as ``pool_recycle`` and so on, as with
+    SQLAlchemy's own pools. An application configured for ``QueuePool`` starts unchanged: see ``pool_size`` below.
+    Safe to use from any number of threads. After a fork the child's pool starts empty and leaves the parent's
+    connections alone; nothing need be done for that.
+
+    Args:
+        creator: opens one DB-API connection; ``create_engine`` makes it.
+        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after:
+            the pool's numbers, all times in seconds; see ``PoolPolicy``.
+        pool_size, max_overflow: QueuePool's words: ``max_size`` is their sum, and ``min_size`` at most ``pool_size``.
+            ``pool_size=0`` or ``max_overflow=-1`` mean no maximum, as there.
+        use_lifo: accepted for QueuePool's sake; the connection given back last is always borrowed first.
+        recycle: SQLAlchemy's word for a maximum age in seconds; the smaller of it and ``max_lifetime`` holds.
+        echo, logging_name, reset_on_return, events, dialect, pre_ping: as for any SQLAlchemy pool.
+
+    Raises:
+        SettingsError: naming every number that is wrong.
+    """
+
+    _is_asyncio = False
+
+    def __init__(
+        self,
+        creator: _CreatorFnType | _CreatorWRecFnType,
+        min_size: int = _defaults.min_size,
+        max_size: int = _defaults.max_size,
+        timeout: float = _defaults.timeout,
+        max_waiting: int | None = _defaults.max_waiting,
+        max_idle: float | None = _defaults.max_idle,
+        max_lifetime: float | None = _defaults.max_lifetime,
+        keepalive: float | None = _defaults.keepalive,
+        reconnect_timeout: float = _defaults.reconnect_timeout,
+        fair_after: float = _defaults.fair_after,
+        pool_size: int | None = None,
+        max_overflow: int | None = None,
+        use_lifo: bool = True,
+        recycle: int = -1,
+        echo: _EchoFlagType = None,
+        logging_name: str | None = None,
+        reset_on_return: _ResetStyleArgType = True,
+        events: list[Any] | None = None,
+        dialect: Dialect | None = None,
+        pre_ping: bool = False,
+        _dispatch: Any = None,
+    ) -> None:
+        if pool_size is not None or max_overflow is not None:
+            min_size, max_size = sizes_from_queuepool(min_size, max_size, pool_size, max_overflow)
+        if recycle > 0:
+            max_lifetime = min(recycle, max_lifetime or recycle)
+        policy = PoolPolicy(
+            min_size=min_size,
+            max_size=max_size,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            max_idle=max_idle,
+            max_lifetime=max_lifetime,
+            keepalive=keepalive,
+            reconnect_timeout=reconnect_timeout,
+            fair_after=fair_after,
+        )
+        super().__init__(
+            policy,
+            creator=creator,
+            recycle=recycle,
+            echo=echo,
+            logging_name=logging_name,
+            reset_on_return=reset_on_return,
+            events=events,
+            dialect=dialect,
+            pre_ping=pre_ping,
+            _dispatch=_dispatch,
+        )
+        _pools.add(self)
+
+    def warm_up(self, timeout: float | None = None) -> None:
+        """Open ``min_size`` connections, in parallel, and return when they are there.
+
+        Args:
+            timeout: seconds to wait in all; the pool's own ``timeout`` if None.
+
+        Raises:
+            the driver's error, if a connect fails (``psycopg2.OperationalError``, ...).
+            PoolTimeoutError: they were not there in time.
+        """
+        began = monotonic()
+        deadline = began + (self.policy.timeout if timeout is None else timeout)
+        waiters: list[ThreadWaiter] = []
+        try:
+            with self._locked() as ledger:
+                for _ in range(self.policy.min_size - ledger.in_use):
+                    waiters.append(ThreadWaiter(began))
+                    ledger.join(waiters[-1], began)
+            self._settle_up()
+            for waiter in waiters:
+                self._await(waiter, deadline)
+        finally:
+            with self._locked() as ledger:
+                for waiter in waiters:
+                    ledger.abandon(waiter, monotonic(), waiter.slot)
+            self._settle_up()
+
+    # ---- the end
+
+    def dispose(self) -> None:
+        """Close what is idle now, and what is out when it comes back. The pool stays usable, and starts anew."""
+        with self._locked() as ledger:
+            ledger.dispose(monotonic())
+        self._settle_up(close_here=True)
+        self.logger.info("Pool disposed. %s", self.status())
+
+    def close(self, timeout: float = 5.0) -> tuple[Holder, ...]:
+        """Close the pool for good: newcomers and those in line are refused, and what is out is waited for.
+
+        Args:
+            timeout: seconds to wait for connections that are out.
+
+        Returns:
+            Whoever still holds a connection after that; it is closed when it comes back. Empty when all is closed.
+            A second call waits again.
+        """
+        closer = ThreadWaiter(monotonic())
+        with self._locked() as ledger:
+            ledger.close(closer.since)
+            empty = ledger.size == 0
+            if not empty:
+                ledger.closers.append(closer)
+        self._settle_up(close_here=True)
+        if empty or closer.wait(timeout):
+            self._settle_up(close_here=True)
+            return ()
+        holders = self.holders()
+        logger.warning("%s closed, with %d connections still out:%s", self._label(), len(holders), tell(holders))
+        return holders
+
+    def recreate(self) -> ElasticPool:
+        """A new, empty pool with everything this one was made with, events included."""
+        self.logger.info("Pool recreating")
+        return self.__class__(
+            self._creator,
+            **asdict(self.policy),
+            recycle=self._recycle,
+            echo=self.echo,
+            logging_name=self._orig_logging_name,
+            reset_on_return=self._reset_on_return,
+            dialect=cast("Dialect", self._dialect),
+            pre_ping=self._pre_ping,
+            _dispatch=self.dispatch,
+        )
+
+    # ---- SQLAlchemy's own ways to mark connections
+
+    def _should_wrap_creator(self, creator: _CreatorFnType | _CreatorWRecFnType) -> _CreatorWRecFnType:
+        return stamping(super()._should_wrap_creator(creator), self._ref)
+
+    def _invalidate(
+        self, connection: PoolProxiedConnection, exception: BaseException | None = None, _checkin: bool = True
+    ) -> None:
+        """Mark this connection and all that were opened before now: the server went away under one of them."""
+        super()._invalidate(connection, exception, _checkin)
+        with self._locked() as ledger:
+            before = [slot for slot in ledger.slots if slot.starttime < self._invalidate_time]
+            ledger.condemn(before, monotonic(), "invalidated")
+        self._settle_up()
+
+    # ---- what there is to see
+
+    def status(self) -> str:
+        """One line for people."""
+        stats = self.stats()
+        return (
+            f"ElasticPool {stats.min_size}-{stats.max_size}: {stats.size} connections, {stats.idle} idle, "
+            f"{stats.in_use} in use, {stats.opening} opening; {stats.waiting} waiting"
+        )
+
+    def size(self) -> int:
+        """The maximum, as QueuePool's ``size()`` is what it may keep."""
+        return self.policy.max_size
+
+    def checkedin(self) -> int:
+        """Idle connections."""
+        return self.stats().idle
+
+    def checkedout(self) -> int:
+        """Connections that are out."""
+        return self.stats().in_use
+
+    def overflow(self) -> int:
+        """Connections there are less ``size()``, so that ``size() + overflow()`` is what it is with QueuePool."""
+        return self.stats().size - self.policy.max_size
+
+    def timeout(self) -> float:
+        """Seconds a borrower waits."""
+        return self.policy.timeout
+
+
+_pools: weakref.WeakSet[ElasticPool] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """The child's pools start empty. What was inherited is forgotten, not closed: the sockets are the parent's."""
+    for pool in list(_pools):
+        inherited = list(pool._ledger.slots)
+        pool._start_afresh()
+        for slot in inherited:
+            slot.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,72 @@
+"""What the ledger keeps books on, and what it writes down to be done."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+
+class State(Enum):
+    """Where a slot is."""
+
+    OPENING = "opening"
+    """A job holds it: its connection is being opened, or checked."""
+    IDLE = "idle"
+    IN_USE = "in use"
+    """Its borrower holds it, or the waiter it was handed to."""
+    GONE = "gone"
+    """It counts no more. Its connection, if it still has one, is being closed."""
+
+
+class Slot(Protocol):
+    """What the ledger keeps on a slot. All times are ``now`` of some step."""
+
+    state: State
+    generation: int
+    idle_since: float
+    checked_at: float
+    borrowed_at: float
+    retire_at: float
+    retire_why: str
+
+    def __hash__(self) -> int: ...
+
+
+class Waiter(Protocol):
+    """What the ledger keeps on a borrower standing in line."""
+
+    since: float
+    called: bool
+    slot: Any
+    error: BaseException | None
+
+    def __hash__(self) -> int: ...
+
+
+S = TypeVar("S", bound=Slot)
+W = TypeVar("W", bound=Waiter)
+
+
+class Open(NamedTuple, Generic[S]):
+    """To do: open a connection for this slot, then ``opened`` or ``open_failed``."""
+
+    slot: S
+
+
+class Check(NamedTuple, Generic[S]):
+    """To do: ping this slot's connection, then ``checked``."""
+
+    slot: S
+
+
+class Close(NamedTuple, Generic[S]):
+    """To do: close this slot's connection. It counts no more already."""
+
+    slot: S
+    why: str
+
+
+class Wake(NamedTuple, Generic[W]):
+    """To do: wake this waiter; he has an outcome, or is called to come and look."""
+
+    waiter: W

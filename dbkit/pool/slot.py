@@ -1,0 +1,129 @@
+"""A slot as the pool has it: SQLAlchemy's connection record, with what the ledger keeps on it."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.pool.base import _ConnectionRecord
+
+from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
+from dbkit.pool.parts import State
+from dbkit.pool.upkeep import call_at
+
+if TYPE_CHECKING:
+    import weakref
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool.base import _ConnDialect, _CreatorWRecFnType
+
+    from dbkit.pool.driver import LedgerDriver
+
+
+class PooledSlot(_ConnectionRecord):
+    """One slot of an ``ElasticPool``. Made empty; ``get_connection()`` opens its connection."""
+
+    __slots__ = (
+        "_pool_ref",
+        "borrowed_at",
+        "checked_at",
+        "generation",
+        "idle_since",
+        "peek",
+        "retire_at",
+        "retire_why",
+        "state",
+        "thread_id",
+    )
+
+    _pool_ref: weakref.ref[LedgerDriver]
+    borrowed_at: float
+    checked_at: float
+    generation: int
+    idle_since: float
+    peek: Peek
+    retire_at: float
+    retire_why: str
+    state: State
+    thread_id: int
+    """The number of the thread that borrowed it last."""
+
+    def __init__(self, pool: LedgerDriver, pool_ref: weakref.ref[LedgerDriver]) -> None:
+        self.state = State.GONE
+        self._pool_ref = pool_ref
+        self.thread_id = 0
+        self.peek = Peek(None)
+        super().__init__(pool, connect=False)
+
+    def __del__(self) -> None:
+        # Nobody knows this slot any more, though it counts: its holder vanished. In a pool that is itself being
+        # collected the reference is dead already.
+        if self.state is not State.GONE and (pool := self._pool_ref()) is not None:
+            pool._vanished(self)
+
+    def ping(self, dialect: Dialect | _ConnDialect) -> bool:
+        """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered."""
+        connection = self.dbapi_connection
+        if connection is None:
+            return False
+        watched: list[Any] = [connection]
+        call_at(monotonic() + PING_TIMEOUT, partial(_give_up_on, watched))
+        try:
+            alive = _ping(connection, dialect)
+        except Exception:  # noqa: BLE001 - whatever it is, this connection is not to be trusted
+            alive = False
+        try:
+            watched.pop()
+        except IndexError:  # the watch was quicker and shut it down
+            return False
+        return alive
+
+    def forget(self) -> None:
+        """In a forked child: let go of a connection that is the parent's, without a word to the server.
+
+        Whoever has it out in the child holds an invalid connection now, instead of one whose every use would garble
+        the parent's session.
+        """
+        self.state = State.GONE
+        fairy = self.fairy_ref() if self.fairy_ref is not None else None
+        if fairy is not None:
+            fairy.dbapi_connection = None  # type: ignore[assignment]
+        self.dbapi_connection = None
+
+
+def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) -> _CreatorWRecFnType:
+    """Wrap a creator, so that every physical connect, whoever asks for it, leaves its mark on the slot."""
+
+    def create_and_stamp(rec: ConnectionPoolEntry) -> DBAPIConnection:
+        connection = create(rec)
+        if isinstance(rec, PooledSlot):
+            rec.peek = Peek(connection)
+            pool = pool_ref()
+            if rec.state is State.IN_USE and pool is not None:
+                pool._renewed(rec)
+        return connection
+
+    return create_and_stamp
+
+
+def _ping(connection: DBAPIConnection, dialect: Dialect | _ConnDialect) -> bool:
+    try:
+        return bool(dialect._do_ping_w_event(connection))
+    except NotImplementedError:  # a pool used without an engine
+        cursor = connection.cursor()
+        try:
+            cursor.execute("SELECT 1")
+        finally:
+            cursor.close()
+        connection.rollback()
+        return True
+
+
+def _give_up_on(watched: list[Any]) -> None:
+    try:
+        connection = watched.pop()
+    except IndexError:
+        return
+    shut_down(connection)
