@@ -8,7 +8,8 @@ pings, logs or calls hooks. What it keeps:
 2. A borrower does no I/O either: connects and pings happen on threads of their own, while he waits in line. So one
    deadline covers everything, Ctrl-C gets through, and whichever connection is there first is his.
 3. A connection may come back inside the garbage collector or a signal handler, on the very thread that holds the lock:
-   ``_owner`` tells. It then lies in the inbox, and that thread looks there after letting go.
+   ``_owner`` tells. It then lies in the inbox, and that thread looks there after letting go. Most borrows and returns
+   need no lock at all (see ``ledger.py``).
 4. A slot whose holder vanished without giving it back - an exception from anywhere, at any moment - is found by its
    finalizer, and its room is given to the next.
 """
@@ -81,20 +82,9 @@ class LedgerDriver(Pool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
-        me = get_ident()
-        if self._owner == me:
-            raise DbkitError(
-                "a signal handler or a finalizer asked for a connection while its thread was inside the pool's lock; "
-                "let it set a flag, and borrow outside of it"
-            )
-        with self._lock:
-            self._owner = me
-            slot = self._ledger.take(now)
-            self._owner = 0
-        if self._inbox:
-            self._settle_up()
+        slot = self._ledger.take(now)
         if slot is not None and (now - slot.idle_since < FRESH or self._looks_alive(slot, now)):
-            slot.thread_id = me
+            slot.thread_id = get_ident()
             return slot
         return self._stand_in_line(slot, now)
 
@@ -131,7 +121,7 @@ class LedgerDriver(Pool):
                 ledger.suspect(suspect, now)
             ledger.join(waiter, now, first=first)
         self._settle_up()
-        if ledger.failures:
+        if ledger.reconnecting.failures:
             self._set_alarm()
 
     def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
@@ -151,17 +141,20 @@ class LedgerDriver(Pool):
             if slot is not None:
                 return slot
             if not in_time:
-                raise self._timeout_error() from self._ledger.last_error
+                raise self._timeout_error() from self._ledger.reconnecting.last_error
 
     def _timeout_error(self) -> PoolTimeoutError:
         with self._locked() as ledger:
-            stats, error, failures = ledger.stats(), ledger.last_error, ledger.failures
+            stats, trouble = ledger.stats(), ledger.reconnecting
         text = (
             f"no connection within {self.policy.timeout:g} s: {stats.in_use} in use, {stats.idle} idle, "
             f"{stats.opening} opening, of max_size {stats.max_size}; {stats.waiting} more waiting."
         )
-        if error is not None:
-            text += f" The server cannot be reached, {failures} attempts failed, the last with: {str(error).strip()}"
+        if trouble.last_error is not None:
+            text += (
+                f" The server cannot be reached: {trouble.failures} attempts failed in "
+                f"{monotonic() - trouble.since:.1f} s, the last with: {str(trouble.last_error).strip()}"
+            )
         elif holders := self.holders():
             text += " Held by:" + tell(holders, asking=get_ident())
         return PoolTimeoutError(text)
@@ -172,37 +165,35 @@ class LedgerDriver(Pool):
         slot: PooledSlot = record  # type: ignore[assignment]
         connection = slot.dbapi_connection
         if connection is None:
-            why: str | None = "invalidated"  # or detached
-        elif slot._soft_invalidate_time > slot.starttime:
-            why = "invalidated"
+            self._enter(slot, "invalidated")  # or detached
         elif not self._fit_to_keep(connection):
-            why = "unfit"
-        else:
-            why = None
-        me = get_ident()
-        if self._owner == me:
-            self._inbox.append((slot, why))
-            return
-        with self._lock:
-            self._owner = me
-            if why is None:
-                self._ledger.give_back(slot, monotonic())
-            else:
-                self._ledger.discard(slot, monotonic(), why)
-            self._owner = 0
-        if self._ledger.todo or self._inbox:
-            self._settle_up()
+            self._enter(slot, "unfit")
+        elif self._ledger.give_back(slot, monotonic()):
+            self._enter(slot, None)
 
     def _vanished(self, slot: PooledSlot) -> None:
         """Called by the finalizer of a slot that nobody knows any more."""
-        self._inbox.append((slot, "vanished"))
+        self._enter(slot, "vanished")
+
+    def _enter(self, slot: PooledSlot, why: str | None) -> None:
+        """Have it entered under the lock: a slot to discard and why, or one given back that needs sorting out."""
+        self._inbox.append((slot, why))
         self._settle_up()
 
     # ---- carrying out what the ledger decides
 
     @contextmanager
     def _locked(self) -> Iterator[Ledger[PooledSlot, ThreadWaiter]]:
-        """The ledger, under the lock. ``_settle_up`` must follow. The hot paths write this out."""
+        """The ledger, under the lock. ``_settle_up`` must follow.
+
+        Raises:
+            DbkitError: this very thread is inside the lock, below a signal handler or a finalizer.
+        """
+        if self._owner == get_ident():
+            raise DbkitError(
+                "a signal handler or a finalizer used the pool while its thread was inside the pool's lock; "
+                "let it set a flag, and do the work outside of it"
+            )
         with self._lock:
             self._owner = get_ident()
             try:
@@ -217,13 +208,7 @@ class LedgerDriver(Pool):
         inbox, todo = self._inbox, self._ledger.todo
         while inbox or todo:
             if inbox:
-                with self._locked() as ledger:
-                    while inbox:
-                        slot, why = inbox.popleft()
-                        if why is None:
-                            ledger.give_back(slot, monotonic())
-                        else:
-                            ledger.discard(slot, monotonic(), why)
+                self._empty_inbox()
             try:
                 action = todo.popleft()
             except IndexError:
@@ -244,6 +229,16 @@ class LedgerDriver(Pool):
                 case Close(slot, why):
                     run_in_background(partial(self._close_slot, slot, why))
 
+    def _empty_inbox(self) -> None:
+        now = monotonic()
+        with self._locked() as ledger:
+            while self._inbox:
+                slot, why = self._inbox.popleft()
+                if why is None:
+                    ledger.sort_out(slot, now)
+                else:
+                    ledger.discard(slot, now, why)
+
     def _open(self, slot: PooledSlot) -> None:
         began = monotonic()
         try:
@@ -253,7 +248,7 @@ class LedgerDriver(Pool):
         except BaseException as error:  # noqa: BLE001 - whatever it is goes to whoever waits
             transient = is_transient(error)
             with self._locked() as ledger:
-                first = ledger.failures == 0
+                first = ledger.reconnecting.failures == 0
                 ledger.open_failed(slot, error, monotonic(), transient=transient, jitter=random.random())
             (logger.warning if first else logger.debug)(
                 "%s: connecting failed: %s", self._label(), str(error).strip() or type(error).__name__
@@ -261,7 +256,7 @@ class LedgerDriver(Pool):
         else:
             now = monotonic()
             with self._locked() as ledger:
-                failures = ledger.failures
+                failures = ledger.reconnecting.failures
                 ledger.opened(slot, now, seconds=now - began, jitter=random.random())
             if failures:
                 logger.info("%s: connected again after %d failed attempts", self._label(), failures)

@@ -44,7 +44,8 @@ class ElasticPool(LedgerDriver):
     Args:
         creator: opens one DB-API connection; ``create_engine`` makes it.
         min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after:
-            the pool's numbers, all times in seconds; see ``PoolPolicy``.
+            the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not given, or
+            ``max_size`` where that is less.
         pool_size, max_overflow: QueuePool's words: ``max_size`` is their sum, and ``min_size`` at most ``pool_size``.
             ``pool_size=0`` or ``max_overflow=-1`` mean no maximum, as there.
         use_lifo: accepted for QueuePool's sake; the connection given back last is always borrowed first.
@@ -60,7 +61,7 @@ class ElasticPool(LedgerDriver):
     def __init__(
         self,
         creator: _CreatorFnType | _CreatorWRecFnType,
-        min_size: int = _defaults.min_size,
+        min_size: int | None = None,
         max_size: int = _defaults.max_size,
         timeout: float = _defaults.timeout,
         max_waiting: int | None = _defaults.max_waiting,
@@ -85,8 +86,8 @@ class ElasticPool(LedgerDriver):
             min_size, max_size = sizes_from_queuepool(min_size, max_size, pool_size, max_overflow)
         if recycle > 0:
             max_lifetime = min(recycle, max_lifetime or recycle)
-        policy = PoolPolicy(
-            min_size=min_size,
+        policy = PoolPolicy.of(
+            **({} if min_size is None else {"min_size": min_size}),
             max_size=max_size,
             timeout=timeout,
             max_waiting=max_waiting,

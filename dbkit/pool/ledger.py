@@ -5,10 +5,17 @@ nothing of SQLAlchemy or of threads. It decides; what is to be done it writes in
 out after releasing the lock. A thing to do stays in ``todo`` until somebody takes it, so a driver interrupted between
 deciding and doing loses nothing: the next one through does it.
 
+Every call is made under the driver's one lock, but for two: ``take`` and ``give_back`` need none. Each moves a slot by
+a single ``pop`` or ``append`` of a deque, which is atomic, and owns the slot alone before or after it; whatever they
+could have missed meanwhile they look at *after* that move, as those under the lock write *before* they look at
+``idle``. So of two that meet, at least one sees the other:
+
+- a returning slot is idle first, then looks for a line; a waiter is in line first, then looks for idle slots;
+- a returning slot is idle first, then looks whether it is condemned; who condemns marks it first, then looks for it.
+
 Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 
-1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size`` always, but for the moment after a ``resize``
-   below what is in use: then size only falls until it fits.
+1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size``, always.
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
    or the job that opens or checks it. The ledger itself keeps only weak references to slots that are out.
 3. No slot sits idle while a waiter who is due (waited ``fair_after``) stands in line. If slots are idle while one who
@@ -18,7 +25,7 @@ Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 4. A waiter gets exactly one outcome: a slot, an error, or he leaves. A slot that reaches him too late goes on.
 5. Waiters are served in order. A newcomer may overtake only while the one in front has waited less than ``fair_after``.
 6. Whatever frees room - a return, a failed connect, a detach, an invalidation, a retirement, a slot whose holder
-   vanished - ends in ``_settle``, which serves the line and grows.
+   vanished - ends in ``settle``, which serves the line and grows.
 """
 
 from __future__ import annotations
@@ -29,8 +36,8 @@ from typing import TYPE_CHECKING, Final, Generic
 from weakref import WeakSet
 
 from dbkit.errors import LineFullError, PoolClosedError
-from dbkit.pool.outage import retry_delay
 from dbkit.pool.parts import Check, Close, Open, S, Slot, State, W, Wake
+from dbkit.pool.reconnecting import Reconnecting
 from dbkit.pool.stats import Histogram, PoolStats
 
 if TYPE_CHECKING:
@@ -45,119 +52,52 @@ _OPENING, _IDLE, _IN_USE, _GONE = State.OPENING, State.IDLE, State.IN_USE, State
 
 
 class Ledger(Generic[S, W]):
-    """The books of one pool. Not thread-safe by itself: every call is made under the driver's one lock.
+    """The books of one pool.
 
     Args:
         policy: the pool's numbers.
         new_slot: makes an empty slot, without opening anything.
     """
 
-    __slots__ = (
-        "_fair_after",
-        "_new_slot",
-        "borrows",
-        "closed",
-        "closers",
-        "closes",
-        "failing_since",
-        "failures",
-        "generation",
-        "has_worked",
-        "idle",
-        "last_error",
-        "line",
-        "open_failures",
-        "open_time",
-        "opening",
-        "opens",
-        "overtake_until",
-        "policy",
-        "refused",
-        "retry_at",
-        "riding_out",
-        "size",
-        "slots",
-        "started",
-        "timeouts",
-        "todo",
-        "use_time",
-        "wait_time",
-    )
-
     def __init__(self, policy: PoolPolicy, new_slot: Callable[[], S]) -> None:
         self.policy = policy
         self._new_slot = new_slot
-        self._fair_after = policy.fair_after
         self.size = 0
         self.opening = 0
         self.idle: deque[S] = deque()
         """Youngest at the right, where it is borrowed; surplus ages at the left."""
         self.line: OrderedDict[W, None] = OrderedDict()
         self.overtake_until = math.inf
-        """Newcomers may take an idle slot before this moment: the front waiter's turn to be due."""
+        """Newcomers may take an idle slot before this moment: then the front waiter is due."""
         self.slots: WeakSet[S] = WeakSet()
         self.todo: deque[Open[S] | Check[S] | Close[S] | Wake[W]] = deque()
         self.generation = 0
         self.started = False
         """The minimum is kept from the first connection on; an unused pool opens nothing."""
-        self.has_worked = False
         self.closed = False
         self.closers: list[W] = []
         """Those who wait for a closed pool to be empty."""
-        self.failures = 0
-        """Connects that failed since one last succeeded."""
-        self.failing_since = math.inf
-        self.riding_out = False
-        """The outage may pass, and waiters wait for that instead of being told."""
-        self.retry_at = -math.inf
-        self.last_error: BaseException | None = None
-        self.borrows = 0
+        self.reconnecting = Reconnecting(policy.reconnect_timeout)
         self.timeouts = 0
         self.refused = 0
         self.opens = 0
         self.open_failures = 0
         self.closes: Counter[str] = Counter()
         self.wait_time = Histogram()
-        self.use_time = Histogram()
         self.open_time = Histogram()
-
-    # ---- what there is
-
-    @property
-    def in_use(self) -> int:
-        """Slots held by borrowers, or by waiters they were handed to."""
-        return self.size - len(self.idle) - self.opening
-
-    def stats(self) -> PoolStats:
-        """One consistent snapshot."""
-        return PoolStats(
-            size=self.size,
-            idle=len(self.idle),
-            in_use=self.in_use,
-            opening=self.opening,
-            waiting=len(self.line),
-            min_size=self.policy.min_size,
-            max_size=self.policy.max_size,
-            borrows=self.borrows,
-            timeouts=self.timeouts,
-            refused=self.refused,
-            opens=self.opens,
-            open_failures=self.open_failures,
-            closes=dict(self.closes),
-            wait_time=self.wait_time.copy(),
-            use_time=self.use_time.copy(),
-            open_time=self.open_time.copy(),
-        )
+        self._use_time_of_gone = Histogram()
 
     # ---- a borrow
 
     def take(self, now: float) -> S | None:
-        """A newcomer's try: the slot last given back, unless a waiter who is due comes first. The hot path."""
+        """A newcomer's try: the slot last given back, unless a waiter who is due comes first. Needs no lock."""
         if now < self.overtake_until and self.idle:
-            slot = self.idle.pop()
+            try:
+                slot = self.idle.pop()
+            except IndexError:
+                return None
             slot.state = _IN_USE
             slot.borrowed_at = now
-            self.borrows += 1
             return slot
         return None
 
@@ -169,7 +109,7 @@ class Ledger(Generic[S, W]):
             LineFullError: ``max_waiting`` borrowers stand in line with nothing being opened for them.
         """
         if self.closed:
-            raise PoolClosedError("the pool is closed: it was closed for good, nothing can be borrowed any more")
+            raise PoolClosedError("the pool is closed for good, nothing can be borrowed from it any more")
         most = self.policy.max_waiting
         if most is not None and not first:
             on_the_way = self.opening + len(self.idle) + max(0, self.policy.max_size - self.size)
@@ -183,14 +123,14 @@ class Ledger(Generic[S, W]):
         if first:
             self.line.move_to_end(waiter, last=False)
         self._front_changed()
-        self._settle(now)
+        self.settle(now)
 
     def look(self, waiter: W, now: float) -> None:
         """A called waiter comes to look: what is idle is his, if he is still in front."""
         waiter.called = False
-        if self.idle and self.line and next(iter(self.line)) is waiter:
-            self._hand_over(self.idle.pop(), now)
-        self._settle(now)
+        if self.line and next(iter(self.line)) is waiter and (slot := self._pop_idle()) is not None:
+            self._hand_over(slot, now)
+        self.settle(now)
 
     def leave(self, waiter: W, now: float) -> bool:
         """A waiter gives up. True if he left empty-handed, False if his outcome was there already."""
@@ -198,7 +138,7 @@ class Ledger(Generic[S, W]):
             return False
         del self.line[waiter]
         self._front_changed()
-        self._settle(now)
+        self.settle(now)
         return True
 
     def time_out(self, waiter: W, now: float) -> None:
@@ -208,39 +148,41 @@ class Ledger(Generic[S, W]):
 
     def abandon(self, waiter: W, now: float, slot: S | None) -> None:
         """A waiter vanishes, by Ctrl-C say: he leaves the line, and the slot he was handed goes on to the next."""
-        if not self.leave(waiter, now) and slot is not None:
-            self.give_back(slot, now)
+        if not self.leave(waiter, now) and slot is not None and self.give_back(slot, now):
+            self.sort_out(slot, now)
 
     # ---- a return
 
-    def give_back(self, slot: S, now: float) -> None:
-        """The borrower is done. The hot path; a slot that is not in use is left alone."""
+    def give_back(self, slot: S, now: float) -> bool:
+        """The borrower is done; a slot that is not in use is left alone. Needs no lock.
+
+        Returns:
+            True if ``sort_out`` must follow, under the lock: somebody waits, or the slot is to retire.
+        """
         if slot.state is not _IN_USE:
-            return
-        self.use_time.add(now - slot.borrowed_at)
-        if now >= slot.retire_at:
-            self._retire(slot, slot.retire_why)
-            self._settle(now)
-            return
+            return False
+        slot.use_time.add(now - slot.borrowed_at)
         slot.state = _IDLE
         slot.idle_since = now
         self.idle.append(slot)
-        if self.line:
-            self._settle(now)
+        return bool(self.line) or now >= slot.retire_at
+
+    def sort_out(self, slot: S, now: float) -> None:
+        """After ``give_back``: the slot retires if it must, and the line is served."""
+        if now >= slot.retire_at and self._withdraw(slot):
+            self._retire(slot, slot.retire_why)
+        self.settle(now)
 
     def discard(self, slot: S, now: float, why: str) -> None:
-        """The slot's connection is gone or no good (detached, invalidated, closed under way): the slot is free."""
+        """Its holder says that the slot's connection is gone or no good: detached, invalidated, vanished."""
         if slot.state is _GONE:
             return
         if slot.state is _OPENING:
             self.opening -= 1
-        elif slot.state is _IDLE:
-            if slot in self.idle:  # else it was lost on its way from there to its borrower
-                self.idle.remove(slot)
-        else:
-            self.use_time.add(now - slot.borrowed_at)
+        elif slot.state is _IN_USE:
+            slot.use_time.add(now - slot.borrowed_at)
         self._retire(slot, why)
-        self._settle(now)
+        self.settle(now)
 
     # ---- what jobs report
 
@@ -250,9 +192,8 @@ class Ledger(Generic[S, W]):
             return
         self.opens += 1
         self.open_time.add(seconds)
-        self.has_worked = self.started = True
-        self.failures, self.failing_since, self.retry_at = 0, math.inf, -math.inf
-        self.riding_out, self.last_error = False, None
+        self.started = True
+        self.reconnecting.recovered()
         slot.idle_since = slot.checked_at = now
         self.renewed(slot, now, jitter=jitter)
         self._arrived(slot, now)
@@ -271,71 +212,59 @@ class Ledger(Generic[S, W]):
         self.size -= 1
         slot.state = _GONE
         self.open_failures += 1
-        self.last_error = error
-        self.failures += 1
-        self.failing_since = min(self.failing_since, now)
-        self.retry_at = now + retry_delay(self.failures, jitter)
-        patience = self.policy.reconnect_timeout
-        self.riding_out = transient and self.has_worked and now - self.failing_since < patience
-        if self.line and not self.riding_out:
+        self.reconnecting.failed(error, now, transient=transient, jitter=jitter)
+        if self.line and not self.reconnecting.riding_out:
             waiter, _ = self.line.popitem(last=False)
             waiter.error = error
             self.todo.append(Wake(waiter))
             self._front_changed()
-        self._settle(now)
+        self.settle(now)
 
     def suspect(self, slot: S, now: float) -> None:
-        """This slot's connection may be dead: it is set aside and checked."""
-        if slot.state is _IDLE:
-            self.idle.remove(slot)
-        elif slot.state is _IN_USE:
-            self.borrows -= 1
-        else:
+        """This slot's connection may be dead: it is set aside and checked. Its holder says so, or it is idle."""
+        if slot.state is not _IN_USE and not self._withdraw(slot):
             return
         slot.state = _OPENING
         self.opening += 1
         self.todo.append(Check(slot))
-        self._settle(now)
+        self.settle(now)
 
     def checked(self, slot: S, now: float, *, alive: bool) -> None:
         """The check is done. A dead one frees its slot; one that lives serves the line, or lies idle as before."""
         if slot.state is not _OPENING:
             return
-        slot.checked_at = now
         if alive:
+            slot.checked_at = now
             self._arrived(slot, now)
         else:
-            self.opening -= 1
-            self._retire(slot, "dead")
-            self._settle(now)
+            self.discard(slot, now, "dead")
 
     def _arrived(self, slot: S, now: float) -> None:
         self.opening -= 1
-        if self.closed or slot.generation != self.generation or now >= slot.retire_at:
-            self._retire(slot, slot.retire_why)
+        if slot.generation != self.generation or now >= slot.retire_at:
+            self._retire(slot, slot.retire_why if slot.generation == self.generation else "disposed")
         elif self.line:
             self._hand_over(slot, now)
         else:
             slot.state = _IDLE
             self.idle.appendleft(slot)
-        self._settle(now)
+        self.settle(now)
 
     # ---- upkeep and operations
 
     def upkeep(self, now: float) -> None:
         """Retire what is too old, shrink what is surplus, have checked what was quiet for long, refill, retry."""
         policy = self.policy
-        for slot in [slot for slot in self.idle if now >= slot.retire_at]:
-            self.discard(slot, now, slot.retire_why)
+        self.condemn([slot for slot in self.idle.copy() if now >= slot.retire_at], now)
         if policy.max_idle is not None:
-            for slot in [slot for slot in self.idle if now >= slot.idle_since + policy.max_idle]:
-                if self.size <= policy.min_size:
-                    break
-                self.discard(slot, now, "max_idle")
+            surplus = max(0, self.size - policy.min_size)
+            stale = [slot for slot in self.idle.copy() if now >= slot.idle_since + policy.max_idle]
+            self.condemn(stale[:surplus], now, "max_idle")
         if policy.keepalive is not None:
-            for slot in [slot for slot in self.idle if now >= _quiet_since(slot) + policy.keepalive]:
-                self.suspect(slot, now)
-        self._settle(now)
+            for slot in self.idle.copy():
+                if now >= _quiet_since(slot) + policy.keepalive:
+                    self.suspect(slot, now)
+        self.settle(now)
 
     def next_due(self, now: float) -> float:
         """When ``upkeep`` next has something to do, at the earliest; infinity for never.
@@ -343,21 +272,24 @@ class Ledger(Generic[S, W]):
         What is out counts as if it came back now, so the answer holds until something is opened or fails.
         """
         policy = self.policy
+        idle = self.idle.copy()
         due = [slot.retire_at for slot in self.slots if slot.state is _IDLE or now < slot.retire_at]
         if self.size > policy.min_size and policy.max_idle is not None:
-            due.append(min((slot.idle_since for slot in self.idle), default=now) + policy.max_idle)
+            due.append(min((slot.idle_since for slot in idle), default=now) + policy.max_idle)
         if self.size and policy.keepalive is not None:
-            due.append(min(map(_quiet_since, self.idle), default=now) + policy.keepalive)
-        if self.failures and not self.opening and self._wanted() > 0:
-            due.append(max(self.retry_at, now))
+            due.append(min(map(_quiet_since, idle), default=now) + policy.keepalive)
+        if self.reconnecting.failures and not self.opening and self._wanted() > 0:
+            due.append(max(self.reconnecting.retry_at, now))
         return min(due, default=math.inf)
 
-    def condemn(self, slots: Iterable[S], now: float, why: str) -> None:
+    def condemn(self, slots: Iterable[S], now: float, why: str | None = None) -> None:
         """Retire these: the idle ones now, those that are out when they come back."""
         for slot in slots:
-            slot.retire_at, slot.retire_why = -math.inf, why
-            if slot.state is _IDLE:
-                self.discard(slot, now, why)
+            slot.retire_why = why or slot.retire_why
+            slot.retire_at = -math.inf
+            if self._withdraw(slot):
+                self._retire(slot, slot.retire_why)
+        self.settle(now)
 
     def dispose(self, now: float, why: str = "disposed") -> None:
         """Retire everything there is, and rest until the next borrow."""
@@ -375,12 +307,44 @@ class Ledger(Generic[S, W]):
         self._front_changed()
         self.dispose(now, "closed")
 
+    def stats(self) -> PoolStats:
+        """One consistent snapshot."""
+        idle = len(self.idle)
+        in_use = self.size - idle - self.opening
+        use_time = self._use_time_of_gone.copy()
+        for slot in self.slots:
+            if slot.state is not _GONE:
+                use_time.merge(slot.use_time)
+        return PoolStats(
+            size=self.size,
+            idle=idle,
+            in_use=in_use,
+            opening=self.opening,
+            waiting=len(self.line),
+            min_size=self.policy.min_size,
+            max_size=self.policy.max_size,
+            borrows=use_time.count + in_use,
+            timeouts=self.timeouts,
+            refused=self.refused,
+            opens=self.opens,
+            open_failures=self.open_failures,
+            closes=dict(self.closes),
+            wait_time=self.wait_time.copy(),
+            use_time=use_time,
+            open_time=self.open_time.copy(),
+        )
+
+    @property
+    def in_use(self) -> int:
+        """Slots held by borrowers, or by waiters they were handed to."""
+        return self.size - len(self.idle) - self.opening
+
     # ---- the decisions
 
-    def _settle(self, now: float) -> None:
+    def settle(self, now: float) -> None:
         """Serve the line and grow. The one place that matches slots with waiters; in order:
 
-        1. the pool is closed and nothing is out any more: whoever waits for that is told;
+        1. the pool is closed: when nothing is out any more, whoever waits for that is told, and that is all;
         2. a slot is idle and the front waiter is due: it is handed to him, as long as both last;
         3. a slot is idle and the front waiter is not due yet: he is called to come and look, once;
         4. somebody stands in line with nothing on its way for him, or the minimum is not there: grow.
@@ -391,28 +355,20 @@ class Ledger(Generic[S, W]):
                 self.closers.clear()
             return
         while self.idle and self.line:
-            front = next(iter(self.line))
             if now < self.overtake_until:
+                front = next(iter(self.line))
                 if not front.called:
                     front.called = True
                     self.todo.append(Wake(front))
                 break
-            self._hand_over(self.idle.pop(), now)
+            if (slot := self._pop_idle()) is not None:
+                self._hand_over(slot, now)
         wanted = self._wanted()
-        if self.failures and (self.riding_out or not self.line):
-            # One probe at a time, each when its backoff is over. Waiters who are to be told at once what is wrong
-            # are not kept waiting for that.
-            wanted = min(wanted, 1 - self.opening) if now >= self.retry_at else 0
-        for _ in range(wanted):
-            slot = self._new_slot()
-            slot.state = _OPENING
-            slot.generation = self.generation
-            self.renewed(slot, now, jitter=0.0)
-            slot.idle_since = slot.checked_at = slot.borrowed_at = 0.0
-            self.opening += 1
-            self.size += 1
-            self.slots.add(slot)
-            self.todo.append(Open(slot))
+        if wanted > 0:
+            for _ in range(
+                self.reconnecting.allowed(wanted, now, opening=self.opening, somebody_waits=bool(self.line))
+            ):
+                self._grow(now)
 
     def _wanted(self) -> int:
         """How many more connections the line and the minimum ask for, within the maximum."""
@@ -423,26 +379,51 @@ class Ledger(Generic[S, W]):
             missing = max(missing, self.policy.min_size - self.size)
         return min(missing, self.policy.max_size - self.size)
 
+    def _grow(self, now: float) -> None:
+        slot = self._new_slot()
+        slot.generation = self.generation
+        slot.idle_since = slot.checked_at = slot.borrowed_at = now
+        self.renewed(slot, now, jitter=0.0)
+        slot.state = _OPENING
+        self.opening += 1
+        self.size += 1
+        self.slots.add(slot)
+        self.todo.append(Open(slot))
+
     def _hand_over(self, slot: S, now: float) -> None:
         waiter, _ = self.line.popitem(last=False)
         slot.state = _IN_USE
         slot.borrowed_at = now
         waiter.slot = slot
-        self.borrows += 1
         self.wait_time.add(now - waiter.since)
         self.todo.append(Wake(waiter))
         self._front_changed()
 
     def _front_changed(self) -> None:
         if self.line:
-            self.overtake_until = next(iter(self.line)).since + self._fair_after
+            self.overtake_until = next(iter(self.line)).since + self.policy.fair_after
         else:
             self.overtake_until = math.inf
+
+    def _pop_idle(self) -> S | None:
+        try:
+            return self.idle.pop()
+        except IndexError:  # a newcomer was quicker
+            return None
+
+    def _withdraw(self, slot: S) -> bool:
+        """Take this one out of the idle list, if it lies there."""
+        try:
+            self.idle.remove(slot)
+        except ValueError:
+            return False
+        return True
 
     def _retire(self, slot: S, why: str) -> None:
         slot.state = _GONE
         self.size -= 1
         self.closes[why] += 1
+        self._use_time_of_gone.merge(slot.use_time)
         self.todo.append(Close(slot, why))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from dbkit.pool.stats import Histogram
 
 
 class State(Enum):
@@ -28,6 +31,7 @@ class Slot(Protocol):
     borrowed_at: float
     retire_at: float
     retire_why: str
+    use_time: Histogram
 
     def __hash__(self) -> int: ...
 

@@ -18,7 +18,7 @@ class PoolPolicy:
     """What the pool may do, in numbers. All times are seconds.
 
     Attributes:
-        min_size: connections kept open once the pool has been used. Default 2.
+        min_size: connections kept open once the pool has been used. Default 2; see ``of``.
         max_size: connections there may be at most, those being opened included. Default 10.
         timeout: how long a borrower waits in all: queueing, connecting and checking together. Default 30.
         max_waiting: borrowers who may stand in line with nothing being opened for them; one more is refused
@@ -47,6 +47,13 @@ class PoolPolicy:
     keepalive: float | None = 120.0
     reconnect_timeout: float = 300.0
     fair_after: float = 0.005
+
+    @classmethod
+    def of(cls, **numbers: Any) -> PoolPolicy:
+        """The policy with these numbers, defaults for the others; the default minimum is never above the maximum."""
+        if "min_size" not in numbers and not find_faults(numbers):
+            numbers["min_size"] = min(cls.min_size, numbers.get("max_size", cls.max_size))
+        return cls(**numbers)
 
     def __post_init__(self) -> None:
         faults = find_faults({field.name: getattr(self, field.name) for field in fields(self)})
@@ -97,10 +104,7 @@ def find_faults(values: Mapping[str, Any], origins: Mapping[str, str] | None = N
                 name,
                 "must be " + ("above 0 seconds, or None for no limit" if name in OPTIONAL else "0 seconds or more"),
             )
-    if not faults:
-        least = values.get("min_size", PoolPolicy.min_size)
-        most = values.get("max_size", PoolPolicy.max_size)
-        if least > most:
-            guilty = "min_size" if "min_size" in values else "max_size"
-            fault(guilty, f"min_size ({least}) is above max_size ({most})")
+    least, most = values.get("min_size", 0), values.get("max_size", PoolPolicy.max_size)
+    if not faults and least > most:
+        fault("min_size", f"min_size ({least}) is above max_size ({most})")
     return faults

@@ -12,8 +12,8 @@ _POOL_SIZE, _MAX_OVERFLOW = 5, 10
 
 
 def sizes_from_queuepool(
-    min_size: int, max_size: int, pool_size: int | None, max_overflow: int | None
-) -> tuple[int, int]:
+    min_size: int | None, max_size: int, pool_size: int | None, max_overflow: int | None
+) -> tuple[int | None, int]:
     """The minimum and the maximum that ``pool_size`` and ``max_overflow`` mean.
 
     Args:
@@ -36,4 +36,4 @@ def sizes_from_queuepool(
     over = _MAX_OVERFLOW if max_overflow is None else max_overflow
     if kept == 0 or over == -1:
         return min_size, sys.maxsize
-    return min(min_size, kept), kept + over
+    return (min(PoolPolicy.min_size, kept) if min_size is None else min_size), kept + over

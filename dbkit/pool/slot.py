@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from sqlalchemy.pool.base import _ConnectionRecord
 
 from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
 from dbkit.pool.parts import State
+from dbkit.pool.stats import Histogram
 from dbkit.pool.upkeep import call_at
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class PooledSlot(_ConnectionRecord):
         "retire_why",
         "state",
         "thread_id",
+        "use_time",
     )
 
     _pool_ref: weakref.ref[LedgerDriver]
@@ -49,12 +52,14 @@ class PooledSlot(_ConnectionRecord):
     state: State
     thread_id: int
     """The number of the thread that borrowed it last."""
+    use_time: Histogram
 
     def __init__(self, pool: LedgerDriver, pool_ref: weakref.ref[LedgerDriver]) -> None:
         self.state = State.GONE
         self._pool_ref = pool_ref
         self.thread_id = 0
         self.peek = Peek(None)
+        self.use_time = Histogram()
         super().__init__(pool, connect=False)
 
     def __del__(self) -> None:
@@ -62,6 +67,13 @@ class PooledSlot(_ConnectionRecord):
         # collected the reference is dead already.
         if self.state is not State.GONE and (pool := self._pool_ref()) is not None:
             pool._vanished(self)
+
+    def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
+        """As SQLAlchemy's; a soft one retires the connection when it comes back, instead of reconnecting under the
+        next borrower."""
+        super().invalidate(e, soft)
+        if soft:
+            self.retire_at, self.retire_why = -math.inf, "invalidated"
 
     def ping(self, dialect: Dialect | _ConnDialect) -> bool:
         """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered."""

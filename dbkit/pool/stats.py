@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import frexp
 from typing import Final
 
-BUCKETS: Final = 32
-"""Bucket ``i`` counts times below ``2**i`` microseconds and not below half of that; the last one, above half an hour,
-has no end."""
+_NEVER_ZERO: Final = 1e-9
+"""Added to every time, so that zero falls into the first bucket and not among the seconds."""
 
 
 class Histogram:
     """Counts times in buckets that double: cheap enough for every checkout, right to within a factor of two.
 
-    Not thread-safe by itself. A reader gets a copy.
+    ``counts[e]`` counts the times from ``2**(e-1)`` up to ``2**e`` seconds; short times have negative exponents, which
+    a list understands. Not thread-safe by itself; a reader gets a copy.
     """
 
     __slots__ = ("counts", "longest", "total")
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
+        self.counts = [0] * 64
         self.total = 0.0
         """The sum of all times, in seconds."""
         self.longest = 0.0
@@ -28,11 +29,21 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one time, in seconds."""
-        bucket = int(seconds * 1e6).bit_length()
-        self.counts[bucket if bucket < BUCKETS else -1] += 1
+        self.counts[frexp(seconds + _NEVER_ZERO)[1]] += 1
         self.total += seconds
         if seconds > self.longest:
             self.longest = seconds
+
+    def merge(self, other: Histogram) -> Histogram:
+        """Count all that the other has counted, too. Returns this one."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+        self.longest = max(self.longest, other.longest)
+        return self
+
+    def copy(self) -> Histogram:
+        """The same counts, no longer changing."""
+        return Histogram().merge(self)
 
     @property
     def count(self) -> int:
@@ -44,25 +55,22 @@ class Histogram:
         """The mean, in seconds; 0 when nothing was counted."""
         return self.total / self.count if self.count else 0.0
 
+    @property
+    def buckets(self) -> list[tuple[float, int]]:
+        """``(upper bound in seconds, count)``, in order, the empty ones left out."""
+        exponents = range(-32, 32)
+        return [(2.0**exponent, self.counts[exponent]) for exponent in exponents if self.counts[exponent]]
+
     def quantile(self, q: float) -> float:
         """The time, in seconds, that the share ``q`` (0 to 1) of all times did not exceed; exact to its bucket."""
         rank = q * self.count
         seen = 0
-        for bucket, count in enumerate(self.counts):
-            if count and seen + count >= rank:
-                low = (1 << bucket) / 2e6 if bucket else 0.0
-                high = (1 << bucket) / 1e6
-                return min(low + (high - low) * max(0.0, rank - seen) / count, self.longest)
+        for bound, count in self.buckets:
+            if seen + count >= rank:
+                inside = max(0.0, rank - seen) / count
+                return min(bound / 2 * (1 + inside), self.longest)
             seen += count
         return self.longest
-
-    def copy(self) -> Histogram:
-        """The same counts, no longer changing."""
-        other = Histogram()
-        other.counts = self.counts.copy()
-        other.total = self.total
-        other.longest = self.longest
-        return other
 
     def __repr__(self) -> str:
         return f"<Histogram count={self.count} mean={self.mean:.6f}s longest={self.longest:.6f}s>"
@@ -85,9 +93,9 @@ class PoolStats:
         refused: borrowers refused because the line was full.
         opens: connections opened so far.
         open_failures: connects that failed so far.
-        closes: connections closed so far, by reason (``max_idle``, ``max_lifetime``, ``dead``, ``invalidated``,
-            ``detached``, ``disposed``, ``closed``, ...).
-        wait_time: how long those borrowers waited who had to stand in line.
+        closes: connections closed so far, by reason (``max_idle``, ``max_lifetime``, ``dead``, ``invalidated`` or
+            detached, ``unfit``, ``vanished``, ``disposed``, ``closed``).
+        wait_time: how long those borrowers waited who had to stand in line and were served.
         use_time: how long connections were out.
         open_time: how long connects took.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import Phase, settings
@@ -14,6 +14,7 @@ from dbkit.errors import LineFullError, PoolClosedError
 from dbkit.pool.ledger import Ledger
 from dbkit.pool.parts import Check, Close, Open, State, Wake
 from dbkit.pool.policy import PoolPolicy
+from dbkit.pool.stats import Histogram
 
 
 @dataclass(eq=False)
@@ -27,6 +28,7 @@ class Slot:
     borrowed_at: float = 0.0
     retire_at: float = math.inf
     retire_why: str = ""
+    use_time: Histogram = field(default_factory=Histogram)
 
 
 @dataclass(eq=False)
@@ -49,6 +51,12 @@ def todo(ledger: Ledger[Slot, Waiter], kind: type) -> list:
     for action in found:
         ledger.todo.remove(action)
     return found
+
+
+def give_back(ledger: Ledger[Slot, Waiter], slot: Slot, now: float) -> None:
+    """A return, as a driver does it."""
+    if ledger.give_back(slot, now):
+        ledger.sort_out(slot, now)
 
 
 def grow(ledger: Ledger[Slot, Waiter], now: float = 0.0) -> list[Slot]:
@@ -99,7 +107,7 @@ class TestGrowing:
         waiter = Waiter(1.0)
         ledger.join(waiter, 1.0)
         [opening] = todo(ledger, Open)
-        ledger.give_back(out, 2.0)
+        give_back(ledger, out, 2.0)
         assert waiter.slot is out
         ledger.opened(opening.slot, 3.0, seconds=2.0, jitter=0.0)
         assert opening.slot.state is State.IDLE
@@ -188,12 +196,12 @@ class TestLine:
         [slot] = borrowed(ledger, 1)
         front = Waiter(0.0)
         ledger.join(front, 0.0)
-        ledger.give_back(slot, 0.004)
+        give_back(ledger, slot, 0.004)
         assert [action.waiter for action in todo(ledger, Wake)] == [front]
         assert ledger.take(0.0049) is slot
         ledger.look(front, 0.0049)
         assert front.slot is None
-        ledger.give_back(slot, 0.006)
+        give_back(ledger, slot, 0.006)
         assert front.slot is slot
         assert ledger.take(0.006) is None
 
@@ -203,10 +211,10 @@ class TestLine:
         first, second = Waiter(0.0), Waiter(0.1)
         ledger.join(first, 0.0)
         ledger.join(second, 0.1)
-        ledger.give_back(slot, 0.2)
+        give_back(ledger, slot, 0.2)
         assert ledger.take(0.2) is slot
         ledger.look(first, 0.3)
-        ledger.give_back(slot, 2.0)
+        give_back(ledger, slot, 2.0)
         assert first.slot is slot
 
     def test_what_arrives_too_late_goes_on_to_the_next(self):
@@ -215,7 +223,7 @@ class TestLine:
         gone, next_one = Waiter(0.0), Waiter(0.0)
         ledger.join(gone, 0.0)
         ledger.join(next_one, 0.0)
-        ledger.give_back(slot, 1.0)
+        give_back(ledger, slot, 1.0)
         assert gone.slot is slot
         ledger.abandon(gone, 1.0, gone.slot)
         assert next_one.slot is slot
@@ -225,7 +233,7 @@ class TestLine:
         [slot] = borrowed(ledger, 1)
         waiter = Waiter(0.0)
         ledger.join(waiter, 0.0)
-        ledger.give_back(slot, 1.0)
+        give_back(ledger, slot, 1.0)
         ledger.time_out(waiter, 1.0)
         assert waiter.slot is slot
         assert ledger.timeouts == 0
@@ -255,15 +263,15 @@ class TestLine:
         with pytest.raises(PoolClosedError):
             ledger.join(Waiter(1.0), 1.0)
         todo(ledger, Wake)
-        ledger.give_back(slot, 2.0)
+        give_back(ledger, slot, 2.0)
         assert [action.waiter for action in todo(ledger, Wake)] == [closer]
         assert ledger.size == 0
 
     def test_giving_back_twice_harms_nothing(self):
         ledger = book(min_size=0, max_size=1)
         [slot] = borrowed(ledger, 1)
-        ledger.give_back(slot, 1.0)
-        ledger.give_back(slot, 2.0)
+        give_back(ledger, slot, 1.0)
+        give_back(ledger, slot, 2.0)
         assert list(ledger.idle) == [slot]
         ledger.discard(slot, 3.0, "invalidated")
         ledger.discard(slot, 3.0, "invalidated")
@@ -275,7 +283,7 @@ class TestUpkeep:
         ledger = book(min_size=1, max_size=3, max_idle=10, keepalive=None)
         slots = borrowed(ledger, 3)
         for when, slot in enumerate(slots):
-            ledger.give_back(slot, float(when))
+            give_back(ledger, slot, float(when))
         assert ledger.next_due(2.0) == 10.0
         ledger.upkeep(10.0)
         assert [action.slot for action in todo(ledger, Close)] == [slots[0]]
@@ -287,12 +295,12 @@ class TestUpkeep:
     def test_what_is_too_old_retires_when_idle_and_on_return(self):
         ledger = book(min_size=2, max_size=2, max_lifetime=100, max_idle=None, keepalive=None)
         idle, out = borrowed(ledger, 2)
-        ledger.give_back(idle, 1.0)
+        give_back(ledger, idle, 1.0)
         assert ledger.next_due(1.0) == 100.0
         ledger.upkeep(100.0)
         assert [(action.slot, action.why) for action in todo(ledger, Close)] == [(idle, "max_lifetime")]
         assert len(grow(ledger, 100.0)) == 1
-        ledger.give_back(out, 101.0)
+        give_back(ledger, out, 101.0)
         assert [action.slot for action in todo(ledger, Close)] == [out]
         assert len(grow(ledger, 101.0)) == 1
 
@@ -312,7 +320,7 @@ class TestUpkeep:
     def test_what_was_quiet_for_long_is_checked_and_lies_idle_again_as_old_as_before(self):
         ledger = book(min_size=1, keepalive=60, max_idle=None, max_lifetime=None)
         [slot] = borrowed(ledger, 1)
-        ledger.give_back(slot, 1.0)
+        give_back(ledger, slot, 1.0)
         assert ledger.next_due(1.0) == 61.0
         ledger.upkeep(61.0)
         assert [action.slot for action in todo(ledger, Check)] == [slot]
@@ -324,7 +332,7 @@ class TestUpkeep:
     def test_a_dead_one_is_replaced(self):
         ledger = book(min_size=1, keepalive=60)
         [slot] = borrowed(ledger, 1)
-        ledger.give_back(slot, 1.0)
+        give_back(ledger, slot, 1.0)
         ledger.suspect(slot, 2.0)
         todo(ledger, Check)
         ledger.checked(slot, 3.0, alive=False)
@@ -334,13 +342,13 @@ class TestUpkeep:
     def test_dispose_retires_what_is_idle_now_and_what_is_out_or_opening_later(self):
         ledger = book(min_size=0, max_size=3)
         idle, out = borrowed(ledger, 2)
-        ledger.give_back(idle, 0.0)
+        give_back(ledger, idle, 0.0)
         ledger.take(0.0)
         ledger.join(Waiter(0.0), 0.0)
         [opening] = todo(ledger, Open)
-        ledger.give_back(idle, 0.0)
+        give_back(ledger, idle, 0.0)
         ledger.dispose(1.0)
-        ledger.give_back(out, 2.0)
+        give_back(ledger, out, 2.0)
         ledger.opened(opening.slot, 2.0, seconds=1.0, jitter=0.0)
         assert {action.slot for action in todo(ledger, Close)} >= {out, opening.slot}
         assert out.state is opening.slot.state is State.GONE
@@ -375,6 +383,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger: Ledger[Slot, Waiter] = Ledger(self.policy, self.make)
         self.opening: list[Slot] = []
         self.checking: list[Slot] = []
+        self.unsorted: list[Slot] = []
         self.joined: list[Waiter] = []
         self.finished: list[Waiter] = []
 
@@ -438,7 +447,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(slot=consumes(out))
     def give_back(self, slot):
-        self.ledger.give_back(slot, self.now)
+        give_back(self.ledger, slot, self.now)
+
+    @rule(slot=consumes(out))
+    def give_back_and_be_slow_to_sort_out(self, slot):
+        """Between the two others may do anything: the first needs no lock."""
+        if self.ledger.give_back(slot, self.now):
+            self.unsorted.append(slot)
+
+    @rule()
+    def sort_out(self):
+        while self.unsorted:
+            self.ledger.sort_out(self.unsorted.pop(), self.now)
 
     @rule(slot=consumes(out))
     def discard(self, slot):
@@ -539,9 +559,11 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         ledger = self.ledger
         line = list(ledger.line)
+        if self.unsorted:
+            return  # somebody is about to look
         if line and ledger.idle:
             assert line[0].called, "idle slots, and the front waiter was neither served nor called"
-        backing_off = ledger.failures > 0
+        backing_off = ledger.reconnecting.failures > 0
         if len(line) > len(ledger.idle) + ledger.opening and not backing_off and not line[0].called:
             assert ledger.size == self.policy.max_size, "room to grow, and nothing opening for the line"
         if backing_off and line and not ledger.idle and not ledger.opening and ledger.size < self.policy.max_size:
@@ -563,7 +585,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if waiter not in self.finished:
                 self.ledger.abandon(waiter, self.now, waiter.slot)
         for slot in self.made:
-            self.ledger.give_back(slot, self.now)
+            give_back(self.ledger, slot, self.now)
+        self.sort_out()
         for _ in range(20):
             self.now += 10
             self.ledger.upkeep(self.now)

@@ -1,0 +1,53 @@
+"""When to try again: what a pool remembers of connects that failed."""
+
+from __future__ import annotations
+
+import math
+
+from dbkit.pool.outage import retry_delay
+
+
+class Reconnecting:
+    """The pool's troubles with connecting. Pure: no clock, no randomness of its own.
+
+    A pool that never connected reports every failure at once: the settings are probably wrong. One that has worked
+    rides out an outage that may pass, for ``patience`` seconds: its waiters wait for the server instead of being told.
+    """
+
+    __slots__ = ("_patience", "failures", "has_worked", "last_error", "retry_at", "riding_out", "since")
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self.has_worked = False
+        self.recovered()
+        self.has_worked = False
+
+    def recovered(self) -> None:
+        """A connect succeeded."""
+        self.has_worked = True
+        self.failures = 0
+        """Connects that failed since one last succeeded."""
+        self.since = math.inf
+        """When the first of them failed."""
+        self.retry_at = -math.inf
+        self.riding_out = False
+        """Waiters wait for the outage to pass instead of being told."""
+        self.last_error: BaseException | None = None
+
+    def failed(self, error: BaseException, now: float, *, transient: bool, jitter: float) -> None:
+        """A connect failed; ``transient`` says whether trying again may help, ``jitter`` is in [0, 1)."""
+        self.failures += 1
+        self.last_error = error
+        self.since = min(self.since, now)
+        self.retry_at = now + retry_delay(self.failures, jitter)
+        self.riding_out = transient and self.has_worked and now - self.since < self._patience
+
+    def allowed(self, wanted: int, now: float, *, opening: int, somebody_waits: bool) -> int:
+        """How many of the wanted connects may start now.
+
+        After a failure there is one probe at a time, each when its backoff is over. Waiters who are to be told at once
+        what is wrong are not kept waiting for that.
+        """
+        if not self.failures or (somebody_waits and not self.riding_out):
+            return wanted
+        return min(wanted, 1 - opening) if now >= self.retry_at else 0

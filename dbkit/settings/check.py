@@ -1,0 +1,195 @@
+"""What a value must be: text made into its proper type, everything wrong collected, nothing repaired.
+
+Checking twice changes nothing: a checked value checks as itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from dbkit.errors import Fault
+from dbkit.pool import policy
+from dbkit.pool.policy import NAMES as POOL
+from dbkit.settings.keys import CHOICES, FLAGS, NUMBERS, SECRETS
+from dbkit.settings.secret import Secret
+from dbkit.settings.sources import Setting
+
+_LONGEST_SHOWN = 80
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class _Wrong(Exception):  # noqa: N818 - a message on its way to a Fault, raised and caught in this file only
+    """Why a value will not do."""
+
+
+def check(values: Mapping[str, Setting]) -> tuple[dict[str, Setting], list[Fault]]:
+    """Every value in its proper type, and everything that is wrong with the others."""
+    good: dict[str, Setting] = {}
+    faults: list[Fault] = []
+    pool: dict[str, object] = {}
+    for key, setting in values.items():
+        if key in POOL:
+            pool[key] = _pool_number(key, setting.value)
+            good[key] = Setting(pool[key], setting.origin)
+            continue
+        try:
+            good[key] = Setting(_checked(key, setting.value), setting.origin)
+        except _Wrong as wrong:
+            faults.append(Fault(key, str(wrong), _shown(key, setting.value), setting.origin))
+    if not any(fault.key in ("host", "hostaddr", "port") for fault in faults):
+        faults += _mismatches(good)
+    faults += _pool_faults(pool, values)
+    return good, faults
+
+
+def _checked(key: str, value: object) -> object:
+    if key in SECRETS:
+        return _secret(value)
+    if key == "port":
+        return _ports(value)
+    if key in ("host", "hostaddr"):
+        return _hosts(key, value)
+    if key in FLAGS:
+        return _flag(value)
+    if key in NUMBERS:
+        return _number(value, NUMBERS[key])
+    text = _text(value)
+    if key in CHOICES and text not in CHOICES[key]:
+        raise _Wrong(f"must be one of {', '.join(CHOICES[key])}")
+    return text
+
+
+def _text(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise _Wrong("must be text")
+    if not value:
+        raise _Wrong("is empty; leave it out to have libpq's default")
+    _sound(Secret(value))
+    return value
+
+
+def _sound(text: Secret) -> None:
+    if "\0" in text.reveal():
+        raise _Wrong("holds a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text.reveal()):
+        raise _Wrong("is not valid UTF-8")
+
+
+def _secret(value: object) -> Secret:
+    if not isinstance(value, Secret):
+        raise _Wrong("must be text")
+    if value == Secret(""):
+        raise _Wrong("is empty; leave it out if there is none")
+    _sound(value)
+    return value
+
+
+def _hosts(key: str, value: object) -> str:
+    text = ",".join(_text(host) for host in value) if isinstance(value, list | tuple) else _text(value)
+    for host in text.split(","):
+        if not host.strip():
+            raise _Wrong("has a hole: each host between commas needs a name" if "," in text else "is blank")
+        if "://" in host:
+            raise _Wrong("must be a host's name or address; give a URL as the first argument, or in DATABASE_URL")
+        if host.startswith("["):
+            raise _Wrong("needs no brackets; they belong in URLs only")
+        if key == "host" and host.startswith(("/", "@")):
+            continue
+        if re.search(r"[\s/@?#\x00-\x1f\x7f]", host):
+            raise _Wrong("must be a host's name, an address, or the absolute path of a socket's folder")
+        if host.count(":") == 1:
+            raise _Wrong("holds a port; give it as port")
+    return text
+
+
+def _ports(value: object) -> int | str:
+    given: Sequence[object] = (
+        value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    )
+    ports = [_whole(port) for port in given]
+    if not ports or any(port is None or not 1 <= port <= 65535 for port in ports):
+        raise _Wrong("must be a number from 1 to 65535" + (", and so each between commas" if len(ports) > 1 else ""))
+    return ",".join(map(str, ports)) if len(ports) > 1 else ports[0] or 0
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else None
+
+
+def _flag(value: object) -> int:
+    number = int(value) if isinstance(value, bool) else _whole(value)
+    if number not in (0, 1):
+        raise _Wrong("must be 1 or 0")
+    return number
+
+
+def _number(value: object, unit: str) -> int:
+    number = _whole(value)
+    if number is None or not 0 <= number <= 2**31 - 1:
+        raise _Wrong(f"must be a whole number of {unit}, 0 or more")
+    return number
+
+
+def _pool_number(key: str, value: object) -> object:
+    """The number a text spells; what spells none stays as it is, for the policy to refuse."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if key in policy.OPTIONAL and text.lower() == "none":
+        return None
+    if key in policy.COUNTS:
+        return int(text) if _WHOLE.fullmatch(text) else value
+    return float(text) if _REAL.fullmatch(text) else value
+
+
+def _pool_faults(pool: Mapping[str, object], values: Mapping[str, Setting]) -> list[Fault]:
+    origins = {key: values[key].origin for key in pool}
+    if "min_size" in origins and "max_size" in origins and origins["min_size"] != origins["max_size"]:
+        both = f"{origins['min_size']}; max_size: {origins['max_size']}"
+    else:
+        both = ""
+    faults = []
+    for fault in policy.find_faults(pool, origins):
+        about_both = both and fault.key == "min_size" and "max_size" in fault.reason
+        faults.append(
+            dataclasses.replace(
+                fault, value=_shown(fault.key, values[fault.key].value), origin=both if about_both else fault.origin
+            )
+        )
+    return faults
+
+
+def _mismatches(good: Mapping[str, Setting]) -> list[Fault]:
+    """Lists that go together and are not of one length."""
+    counts = {key: str(good[key].value).count(",") + 1 for key in ("host", "hostaddr", "port") if key in good}
+    hosts = counts.get("hostaddr", counts.get("host", 1))
+    if counts.get("port", 1) not in (1, hosts):
+        key, reason = (
+            "port",
+            f"{counts['port']} ports for {hosts} host{'s' if hosts > 1 else ''}; give one for all, or one for each",
+        )
+    elif counts.get("host", hosts) != hosts:
+        key, reason = "hostaddr", f"{hosts} addresses for {counts['host']} hosts; give one for each"
+    else:
+        return []
+    other = good.get("hostaddr" if key == "port" and "hostaddr" in good else "host")
+    where = f" (host: {other.origin})" if other and other.origin != good[key].origin else ""
+    return [Fault(key, reason + where, _shown(key, good[key].value), good[key].origin)]
+
+
+def _shown(key: str, value: object) -> str:
+    return "" if key in SECRETS or isinstance(value, Secret) else _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

@@ -1,0 +1,66 @@
+"""What every test may ask for: a real server, a database of its own, and an environment without a developer's settings.
+
+- ``server``: one embedded PostgreSQL for the whole run of a worker (``EmbeddedPostgres``). Never stop or change it;
+  a test about outages starts its own.
+- ``database``: the URL of a fresh, empty database, dropped after the test.
+- ``memory_folder``: where a test's own server starts fastest (``EmbeddedPostgres.start(temp_dir=memory_folder)``).
+- ``shared_database``: the URL of one database that all tests of the worker share: cheaper, for tests that only read or
+  that use temporary tables.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from dbkit.testing.postgres import EmbeddedPostgres
+
+MEMORY = "/dev/shm"
+ROOM = 1 << 30  # bytes
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def memory_folder() -> str | None:
+    """Return a folder in memory with room enough, or None. A database takes 10 ms there, on a disk up to 150."""
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return None
+    roomy = found.f_bavail * found.f_frsize > ROOM
+    return MEMORY if roomy and not found.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK) else None
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_of_the_developer() -> Iterator[None]:
+    """Take ``DB_*``, ``DATABASE_URL`` and libpq's ``PG*`` out of the environment for the whole run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DB_", "PG")) or name == "DATABASE_URL":
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(_no_settings_of_the_developer: None, memory_folder: str | None) -> Iterator[EmbeddedPostgres]:
+    """Return this worker's PostgreSQL server; it takes 200 connections."""
+    with EmbeddedPostgres.start(settings={"max_connections": 200}, temp_dir=memory_folder) as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres) -> Iterator[str]:
+    """Return the URL of a fresh database, dropped after the test whoever is still connected."""
+    name = f"test_{next(_numbers)}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: EmbeddedPostgres) -> str:
+    """Return the URL of the database that tests share."""
+    return server.create_database("shared")
