@@ -34,7 +34,7 @@ from dbkit.pool.holders import find_holders, tell
 from dbkit.pool.ledger import Ledger
 from dbkit.pool.liveness import FRESH, fit_to_keep, is_open
 from dbkit.pool.outage import is_transient
-from dbkit.pool.parts import Check, Close, Open, State, Wake
+from dbkit.pool.parts import Check, Close, Open, State
 from dbkit.pool.slot import PooledSlot
 from dbkit.pool.upkeep import call_at, run_in_background
 from dbkit.pool.waiting import ThreadWaiter
@@ -103,7 +103,8 @@ class LedgerDriver(Pool):
             self._join(waiter, suspect, first=False)
             while True:
                 slot = self._await(waiter, deadline)
-                if self._looks_alive(slot, monotonic()):
+                now = monotonic()
+                if now - slot.idle_since < FRESH or self._looks_alive(slot, now):
                     slot.thread_id = get_ident()
                     return slot
                 suspect, slot, waiter.slot = slot, None, None
@@ -116,10 +117,16 @@ class LedgerDriver(Pool):
 
     def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
         now = monotonic()
-        with self._locked() as ledger:
-            if suspect is not None:
-                ledger.suspect(suspect, now)
-            ledger.join(waiter, now, first=first)
+        self._refuse_to_wait_for_itself()
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                ledger = self._ledger
+                if suspect is not None:
+                    ledger.suspect(suspect, now)
+                ledger.join(waiter, now, first=first)
+            finally:
+                self._owner = 0
         self._settle_up()
         if ledger.reconnecting.failures:
             self._set_alarm()
@@ -169,13 +176,13 @@ class LedgerDriver(Pool):
         elif not self._fit_to_keep(connection):
             self._enter(slot, "unfit")
         elif self._ledger.give_back(slot, monotonic()):
-            self._enter(slot, None)
+            self._enter(slot)
 
     def _vanished(self, slot: PooledSlot) -> None:
         """Called by the finalizer of a slot that nobody knows any more."""
         self._enter(slot, "vanished")
 
-    def _enter(self, slot: PooledSlot, why: str | None) -> None:
+    def _enter(self, slot: PooledSlot, why: str | None = None) -> None:
         """Have it entered under the lock: a slot to discard and why, or one given back that needs sorting out."""
         self._inbox.append((slot, why))
         self._settle_up()
@@ -184,8 +191,17 @@ class LedgerDriver(Pool):
 
     @contextmanager
     def _locked(self) -> Iterator[Ledger[PooledSlot, ThreadWaiter]]:
-        """The ledger, under the lock. ``_settle_up`` must follow.
+        """The ledger, under the lock. ``_settle_up`` must follow. The busiest paths write this out."""
+        self._refuse_to_wait_for_itself()
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                yield self._ledger
+            finally:
+                self._owner = 0
 
+    def _refuse_to_wait_for_itself(self) -> None:
+        """
         Raises:
             DbkitError: this very thread is inside the lock, below a signal handler or a finalizer.
         """
@@ -194,50 +210,46 @@ class LedgerDriver(Pool):
                 "a signal handler or a finalizer used the pool while its thread was inside the pool's lock; "
                 "let it set a flag, and do the work outside of it"
             )
-        with self._lock:
-            self._owner = get_ident()
-            try:
-                yield self._ledger
-            finally:
-                self._owner = 0
 
     def _settle_up(self, *, close_here: bool = False) -> None:
         """Enter what lies in the inbox, then do all there is to do. Safe from anywhere; does nothing under the lock."""
-        if self._owner == get_ident():
+        me = get_ident()
+        if self._owner == me:
             return
-        inbox, todo = self._inbox, self._ledger.todo
-        while inbox or todo:
+        inbox, to_wake, todo = self._inbox, self._ledger.to_wake, self._ledger.todo
+        while inbox or to_wake or todo:
             if inbox:
-                self._empty_inbox()
-            try:
-                action = todo.popleft()
-            except IndexError:
-                continue  # another thread was quicker
-            match action:
-                case Wake(waiter):
+                now = monotonic()
+                with self._lock:
+                    self._owner = me
                     try:
-                        waiter.wake()
-                    except BaseException:  # interrupted or not, he must not sleep on
-                        waiter.wake()
-                        raise
-                case Open(slot):
-                    run_in_background(partial(self._open, slot))
-                case Check(slot):
-                    run_in_background(partial(self._check, slot))
-                case Close(slot, why) if close_here:
-                    self._close_slot(slot, why)
-                case Close(slot, why):
-                    run_in_background(partial(self._close_slot, slot, why))
+                        while inbox:
+                            slot, why = inbox.popleft()
+                            if why is None:
+                                self._ledger.sort_out(slot, now)
+                            else:
+                                self._ledger.discard(slot, now, why)
+                    finally:
+                        self._owner = 0
+            while to_wake:
+                _wake_next(to_wake)
+            if todo:
+                self._do_next(close_here=close_here)
 
-    def _empty_inbox(self) -> None:
-        now = monotonic()
-        with self._locked() as ledger:
-            while self._inbox:
-                slot, why = self._inbox.popleft()
-                if why is None:
-                    ledger.sort_out(slot, now)
-                else:
-                    ledger.discard(slot, now, why)
+    def _do_next(self, *, close_here: bool) -> None:
+        try:
+            action = self._ledger.todo.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        match action:
+            case Open(slot):
+                run_in_background(partial(self._open, slot))
+            case Check(slot):
+                run_in_background(partial(self._check, slot))
+            case Close(slot, why) if close_here:
+                self._close_slot(slot, why)
+            case Close(slot, why):
+                run_in_background(partial(self._close_slot, slot, why))
 
     def _open(self, slot: PooledSlot) -> None:
         began = monotonic()
@@ -340,3 +352,15 @@ def _ring(pool_ref: weakref.ref[LedgerDriver]) -> None:
     pool = pool_ref()
     if pool is not None:
         pool._upkeep()
+
+
+def _wake_next(to_wake: deque[ThreadWaiter]) -> None:
+    try:
+        waiter = to_wake.popleft()
+    except IndexError:  # another thread was quicker
+        return
+    try:
+        waiter.wake()
+    except BaseException:  # interrupted or not, he must not sleep on
+        waiter.wake()
+        raise

@@ -1,8 +1,8 @@
 """The ledger: who has which slot, who stands in line, and every transition between them.
 
 It has no lock, no clock (``now`` is an argument, in seconds of any monotonic clock), no I/O, no logging, and knows
-nothing of SQLAlchemy or of threads. It decides; what is to be done it writes into ``todo``, for its driver to carry
-out after releasing the lock. A thing to do stays in ``todo`` until somebody takes it, so a driver interrupted between
+nothing of SQLAlchemy or of threads. It decides; what is to be done it writes into ``to_wake`` and ``todo``, for its
+driver to carry out after releasing the lock. It stays there until somebody takes it, so a driver interrupted between
 deciding and doing loses nothing: the next one through does it.
 
 Every call is made under the driver's one lock, but for two: ``take`` and ``give_back`` need none. Each moves a slot by
@@ -18,12 +18,13 @@ Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size``, always.
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
    or the job that opens or checks it. The ledger itself keeps only weak references to slots that are out.
-3. No slot sits idle while a waiter who is due (waited ``fair_after``) stands in line. If slots are idle while one who
+3. No slot sits idle while a waiter who is due stands in line. If slots are idle while one who
    is not yet due stands in front, he has been called to come and look (``called``). No waiter stands in line while
    there is room to grow and nothing is being opened for him, unless the front was called and is about to look, or an
    outage's backoff says not yet.
 4. A waiter gets exactly one outcome: a slot, an error, or he leaves. A slot that reaches him too late goes on.
-5. Waiters are served in order. A newcomer may overtake only while the one in front has waited less than ``fair_after``.
+5. Waiters are served in order. A newcomer may overtake only until the one in front is due: ``fair_after`` from when he
+   came, for each turn of all connections that he had to wait for anyway (``TURNS`` at most).
 6. Whatever frees room - a return, a failed connect, a detach, an invalidation, a retirement, a slot whose holder
    vanished - ends in ``settle``, which serves the line and grows.
 """
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Final, Generic
 from weakref import WeakSet
 
 from dbkit.errors import LineFullError, PoolClosedError
-from dbkit.pool.parts import Check, Close, Open, S, Slot, State, W, Wake
+from dbkit.pool.parts import Check, Close, Open, S, Slot, State, W
 from dbkit.pool.reconnecting import Reconnecting
 from dbkit.pool.stats import Histogram, PoolStats
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 JITTER: Final = 0.1
 """The share of ``max_lifetime`` by which a connection may retire early, so that no herd retires at once."""
+
+TURNS: Final = 10
+"""How many times ``fair_after`` a waiter at the end of a long line may be overtaken; see docs/decisions/fairness.md."""
 
 _OPENING, _IDLE, _IN_USE, _GONE = State.OPENING, State.IDLE, State.IN_USE, State.GONE
 
@@ -70,7 +74,9 @@ class Ledger(Generic[S, W]):
         self.overtake_until = math.inf
         """Newcomers may take an idle slot before this moment: then the front waiter is due."""
         self.slots: WeakSet[S] = WeakSet()
-        self.todo: deque[Open[S] | Check[S] | Close[S] | Wake[W]] = deque()
+        self.to_wake: deque[W] = deque()
+        """To be woken: they have an outcome, or are called to come and look."""
+        self.todo: deque[Open[S] | Check[S] | Close[S]] = deque()
         self.generation = 0
         self.started = False
         """The minimum is kept from the first connection on; an unused pool opens nothing."""
@@ -119,9 +125,14 @@ class Ledger(Generic[S, W]):
                     f"{len(self.line)} borrowers already wait for one of {self.policy.max_size} connections, "
                     f"and max_waiting is {most}: refused at once"
                 )
-        self.line[waiter] = None
         if first:
+            waiter.due_at = now
+            self.line[waiter] = None
             self.line.move_to_end(waiter, last=False)
+        else:
+            turns = min(1 + len(self.line) // self.policy.max_size, TURNS)
+            waiter.due_at = waiter.since + self.policy.fair_after * turns
+            self.line[waiter] = None
         self._front_changed()
         self.settle(now)
 
@@ -216,7 +227,7 @@ class Ledger(Generic[S, W]):
         if self.line and not self.reconnecting.riding_out:
             waiter, _ = self.line.popitem(last=False)
             waiter.error = error
-            self.todo.append(Wake(waiter))
+            self.to_wake.append(waiter)
             self._front_changed()
         self.settle(now)
 
@@ -303,7 +314,7 @@ class Ledger(Generic[S, W]):
         while self.line:
             waiter, _ = self.line.popitem(last=False)
             waiter.error = PoolClosedError("the pool was closed while this borrower waited for a connection")
-            self.todo.append(Wake(waiter))
+            self.to_wake.append(waiter)
         self._front_changed()
         self.dispose(now, "closed")
 
@@ -351,7 +362,7 @@ class Ledger(Generic[S, W]):
         """
         if self.closed:
             if self.size == 0 and self.closers:
-                self.todo.extend(Wake(waiter) for waiter in self.closers)
+                self.to_wake.extend(self.closers)
                 self.closers.clear()
             return
         while self.idle and self.line:
@@ -359,7 +370,7 @@ class Ledger(Generic[S, W]):
                 front = next(iter(self.line))
                 if not front.called:
                     front.called = True
-                    self.todo.append(Wake(front))
+                    self.to_wake.append(front)
                 break
             if (slot := self._pop_idle()) is not None:
                 self._hand_over(slot, now)
@@ -396,12 +407,12 @@ class Ledger(Generic[S, W]):
         slot.borrowed_at = now
         waiter.slot = slot
         self.wait_time.add(now - waiter.since)
-        self.todo.append(Wake(waiter))
+        self.to_wake.append(waiter)
         self._front_changed()
 
     def _front_changed(self) -> None:
         if self.line:
-            self.overtake_until = next(iter(self.line)).since + self.policy.fair_after
+            self.overtake_until = next(iter(self.line)).due_at
         else:
             self.overtake_until = math.inf
 

@@ -40,6 +40,7 @@ class Waiter(Protocol):
     """What the ledger keeps on a borrower standing in line."""
 
     since: float
+    due_at: float
     called: bool
     slot: Any
     error: BaseException | None
@@ -68,9 +69,3 @@ class Close(NamedTuple, Generic[S]):
 
     slot: S
     why: str
-
-
-class Wake(NamedTuple, Generic[W]):
-    """To do: wake this waiter; he has an outcome, or is called to come and look."""
-
-    waiter: W

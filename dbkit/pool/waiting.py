@@ -15,11 +15,12 @@ class ThreadWaiter:
     timeout, and Ctrl-C gets through to it.
     """
 
-    __slots__ = ("__weakref__", "_bell", "called", "error", "since", "slot")
+    __slots__ = ("__weakref__", "_bell", "called", "due_at", "error", "since", "slot")
 
     def __init__(self, since: float) -> None:
         self.since = since
         """When the borrow began, in seconds of the monotonic clock."""
+        self.due_at = since
         self.called = False
         self.slot: Any = None
         self.error: BaseException | None = None
@@ -28,7 +29,9 @@ class ThreadWaiter:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until woken, at most this long. True if woken."""
-        return self._bell.acquire(True, min(max(seconds, 0.0), TIMEOUT_MAX))
+        if seconds <= 0:
+            return self._bell.acquire(False)
+        return self._bell.acquire(True, seconds if seconds < TIMEOUT_MAX else TIMEOUT_MAX)
 
     def wake(self) -> None:
         """Wake the borrower. Waking twice is waking once; safe from any thread."""

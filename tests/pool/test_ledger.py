@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from dbkit.errors import LineFullError, PoolClosedError
-from dbkit.pool.ledger import Ledger
-from dbkit.pool.parts import Check, Close, Open, State, Wake
+from dbkit.pool.ledger import TURNS, Ledger
+from dbkit.pool.parts import Check, Close, Open, State
 from dbkit.pool.policy import PoolPolicy
 from dbkit.pool.stats import Histogram
 
@@ -36,6 +36,7 @@ class Waiter:
     """What a waiting thread is to the ledger."""
 
     since: float
+    due_at: float = 0.0
     called: bool = False
     slot: Slot | None = None
     error: BaseException | None = None
@@ -81,7 +82,7 @@ def borrowed(ledger: Ledger[Slot, Waiter], count: int, now: float = 0.0) -> list
             slot = waiter.slot
         assert slot is not None
         slots.append(slot)
-    todo(ledger, Wake)
+    ledger.to_wake.clear()
     return slots
 
 
@@ -197,13 +198,23 @@ class TestLine:
         front = Waiter(0.0)
         ledger.join(front, 0.0)
         give_back(ledger, slot, 0.004)
-        assert [action.waiter for action in todo(ledger, Wake)] == [front]
+        assert list(ledger.to_wake) == [front]
         assert ledger.take(0.0049) is slot
         ledger.look(front, 0.0049)
         assert front.slot is None
         give_back(ledger, slot, 0.006)
         assert front.slot is slot
         assert ledger.take(0.006) is None
+
+    @pytest.mark.parametrize(("ahead", "turns"), [(0, 1), (1, 1), (2, 2), (5, 3), (1000, TURNS)])
+    def test_who_has_turns_to_wait_anyway_may_be_overtaken_for_longer(self, ahead, turns):
+        ledger = book(min_size=0, max_size=2, fair_after=0.005)
+        borrowed(ledger, 2)
+        for _ in range(ahead):
+            ledger.join(Waiter(0.0), 0.0)
+        last = Waiter(1.0)
+        ledger.join(last, 1.0)
+        assert last.due_at == pytest.approx(1.0 + turns * 0.005)
 
     def test_a_called_waiter_who_finds_it_taken_keeps_his_place(self):
         ledger = book(min_size=0, max_size=1, fair_after=1)
@@ -262,9 +273,9 @@ class TestLine:
         assert isinstance(waiter.error, PoolClosedError)
         with pytest.raises(PoolClosedError):
             ledger.join(Waiter(1.0), 1.0)
-        todo(ledger, Wake)
+        ledger.to_wake.clear()
         give_back(ledger, slot, 2.0)
-        assert [action.waiter for action in todo(ledger, Wake)] == [closer]
+        assert list(ledger.to_wake) == [closer]
         assert ledger.size == 0
 
     def test_giving_back_twice_harms_nothing(self):
@@ -402,8 +413,6 @@ class LedgerMachine(RuleBasedStateMachine):
                 case Close(slot, why):
                     assert slot.state is State.GONE
                     assert why
-                case Wake():
-                    pass
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.01, 1.0, 4.0]))
     def time_passes(self, seconds):
@@ -415,7 +424,8 @@ class LedgerMachine(RuleBasedStateMachine):
         slot = self.ledger.take(self.now)
         if slot is None:
             return multiple()
-        assert front is None or self.now - front.since < self.policy.fair_after
+        assert front is None or self.now < front.due_at
+        assert front is None or self.now - front.since < self.policy.fair_after * TURNS
         assert slot.state is State.IN_USE
         return slot
 
@@ -574,7 +584,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         front = next(iter(self.ledger.line), None)
-        expected = math.inf if front is None else front.since + self.policy.fair_after
+        expected = math.inf if front is None else front.due_at
         assert self.ledger.overtake_until == expected
 
     def teardown(self):
