@@ -1,8 +1,8 @@
 """The driver: has done what the ledger decides, on SQLAlchemy's pool.
 
-With ``slot.py``, its record, and ``elastic.py``, its constructor and its operations, the only code that touches the
-insides of SQLAlchemy's pool. It takes the lock, asks the ledger, releases the lock, and only then connects, closes,
-pings, logs or calls hooks. What it keeps:
+It takes the lock, asks the ledger, releases the lock, and only then connects, closes, pings, logs or calls hooks.
+This file carries out; ``lending.py`` lends and takes back; ``elastic.py`` is what users see. Those three and the record
+in ``slot.py`` are all that touches the insides of SQLAlchemy's pool. What they keep:
 
 1. Under the lock there is no I/O, no hook, no logging and no waiting.
 2. A borrower does no I/O either: connects and pings happen on threads of their own, while he waits in line. So one
@@ -27,12 +27,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool import Pool
-from sqlalchemy.pool.base import reset_none
 
-from dbkit.errors import DbkitError, PoolTimeoutError
-from dbkit.pool.holders import find_holders, tell
+from dbkit.errors import DbkitError
+from dbkit.events import Closed, Leaked, Opened, OpenFailed
+from dbkit.pool.holders import find_holders
 from dbkit.pool.ledger import Ledger
-from dbkit.pool.liveness import FRESH, fit_to_keep, is_open
 from dbkit.pool.outage import is_transient
 from dbkit.pool.parts import Check, Close, Open, State
 from dbkit.pool.slot import PooledSlot
@@ -40,10 +39,9 @@ from dbkit.pool.upkeep import call_at, run_in_background
 from dbkit.pool.waiting import ThreadWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy.pool import ConnectionPoolEntry
-
+    from dbkit.events import Observer
     from dbkit.pool.holders import Holder
     from dbkit.pool.policy import PoolPolicy
     from dbkit.pool.stats import PoolStats
@@ -52,20 +50,33 @@ logger = logging.getLogger("dbkit.pool")
 
 
 class LedgerDriver(Pool):
-    """Borrowing and giving back, opening, checking, closing, as the ledger decides. ``ElasticPool`` is its public face.
+    """Opens, checks, closes and wakes, as the ledger decides.
 
     Args:
         policy: the pool's numbers.
+        observer: is told of single events; None for nobody.
+        require_writer: refuse servers that let nobody write.
+        fit_to_keep: says of a connection that comes back whether it may be used again.
         **pool_arguments: ``sqlalchemy.pool.Pool``'s own.
     """
 
-    def __init__(self, policy: PoolPolicy, **pool_arguments: Any) -> None:
+    def __init__(
+        self,
+        policy: PoolPolicy,
+        *,
+        observer: Observer | None,
+        require_writer: bool,
+        fit_to_keep: Callable[[Any], bool],
+        **pool_arguments: Any,
+    ) -> None:
         self.policy = policy
+        self.require_writer = require_writer
+        self._observer = observer
+        self._fit_to_keep = fit_to_keep
         # A weak reference with a callback is cleared before finalizers run when a whole pool is collected at once.
         self._ref = weakref.ref(self, _nothing)
         self._start_afresh()
         super().__init__(**pool_arguments)
-        self._fit_to_keep = is_open if self._reset_on_return is reset_none else fit_to_keep
 
     def _start_afresh(self) -> None:
         """An empty pool: at birth, and in a forked child."""
@@ -78,105 +89,7 @@ class LedgerDriver(Pool):
     def _new_slot(self) -> PooledSlot:
         return PooledSlot(self, self._ref)
 
-    # ---- borrowing
-
-    def _do_get(self) -> ConnectionPoolEntry:
-        now = monotonic()
-        slot = self._ledger.take(now)
-        if slot is not None and (now - slot.idle_since < FRESH or self._looks_alive(slot, now)):
-            slot.thread_id = get_ident()
-            return slot
-        return self._stand_in_line(slot, now)
-
-    def _looks_alive(self, slot: PooledSlot, now: float) -> bool:
-        """Without a round trip. One idle for so long that upkeep must have been asleep too is not trusted."""
-        keepalive = self.policy.keepalive
-        if keepalive is not None and now - max(slot.idle_since, slot.checked_at) > 2 * keepalive:
-            return False
-        return slot.peek.quiet()
-
-    def _stand_in_line(self, suspect: PooledSlot | None, began: float) -> PooledSlot:
-        waiter = ThreadWaiter(began)
-        deadline = began + self.policy.timeout
-        slot: PooledSlot | None = None
-        try:
-            self._join(waiter, suspect, first=False)
-            while True:
-                slot = self._await(waiter, deadline)
-                now = monotonic()
-                if now - slot.idle_since < FRESH or self._looks_alive(slot, now):
-                    slot.thread_id = get_ident()
-                    return slot
-                suspect, slot, waiter.slot = slot, None, None
-                self._join(waiter, suspect, first=True)
-        except BaseException:
-            with self._locked() as ledger:
-                ledger.abandon(waiter, monotonic(), slot or waiter.slot)
-            self._settle_up()
-            raise
-
-    def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
-        now = monotonic()
-        self._refuse_to_wait_for_itself()
-        with self._lock:
-            self._owner = get_ident()
-            try:
-                ledger = self._ledger
-                if suspect is not None:
-                    ledger.suspect(suspect, now)
-                ledger.join(waiter, now, first=first)
-            finally:
-                self._owner = 0
-        self._settle_up()
-        if ledger.reconnecting.failures:
-            self._set_alarm()
-
-    def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
-        """Wait for the outcome: a slot, or the error raised here."""
-        while True:
-            in_time = waiter.wait(deadline - monotonic())
-            if waiter.slot is None and waiter.error is None:
-                with self._locked() as ledger:
-                    if in_time:
-                        ledger.look(waiter, monotonic())
-                    else:
-                        ledger.time_out(waiter, monotonic())
-                self._settle_up()
-            if waiter.error is not None:
-                raise waiter.error
-            slot: PooledSlot | None = waiter.slot
-            if slot is not None:
-                return slot
-            if not in_time:
-                raise self._timeout_error() from self._ledger.reconnecting.last_error
-
-    def _timeout_error(self) -> PoolTimeoutError:
-        with self._locked() as ledger:
-            stats, trouble = ledger.stats(), ledger.reconnecting
-        text = (
-            f"no connection within {self.policy.timeout:g} s: {stats.in_use} in use, {stats.idle} idle, "
-            f"{stats.opening} opening, of max_size {stats.max_size}; {stats.waiting} more waiting."
-        )
-        if trouble.last_error is not None:
-            text += (
-                f" The server cannot be reached: {trouble.failures} attempts failed in "
-                f"{monotonic() - trouble.since:.1f} s, the last with: {str(trouble.last_error).strip()}"
-            )
-        elif holders := self.holders():
-            text += " Held by:" + tell(holders, asking=get_ident())
-        return PoolTimeoutError(text)
-
-    # ---- giving back
-
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        slot: PooledSlot = record  # type: ignore[assignment]
-        connection = slot.dbapi_connection
-        if connection is None:
-            self._enter(slot, "invalidated")  # or detached
-        elif not self._fit_to_keep(connection):
-            self._enter(slot, "unfit")
-        elif self._ledger.give_back(slot, monotonic()):
-            self._enter(slot)
+    # ---- carrying out what the ledger decides
 
     def _vanished(self, slot: PooledSlot) -> None:
         """Called by the finalizer of a slot that nobody knows any more."""
@@ -186,8 +99,6 @@ class LedgerDriver(Pool):
         """Have it entered under the lock: a slot to discard and why, or one given back that needs sorting out."""
         self._inbox.append((slot, why))
         self._settle_up()
-
-    # ---- carrying out what the ledger decides
 
     @contextmanager
     def _locked(self) -> Iterator[Ledger[PooledSlot, ThreadWaiter]]:
@@ -260,11 +171,12 @@ class LedgerDriver(Pool):
         except BaseException as error:  # noqa: BLE001 - whatever it is goes to whoever waits
             transient = is_transient(error)
             with self._locked() as ledger:
-                first = ledger.reconnecting.failures == 0
                 ledger.open_failed(slot, error, monotonic(), transient=transient, jitter=random.random())
-            (logger.warning if first else logger.debug)(
+                failures = ledger.reconnecting.failures
+            (logger.warning if failures == 1 else logger.debug)(
                 "%s: connecting failed: %s", self._label(), str(error).strip() or type(error).__name__
             )
+            self._tell("open_failed", OpenFailed(error=error, transient=transient, failures=failures))
         else:
             now = monotonic()
             with self._locked() as ledger:
@@ -272,11 +184,12 @@ class LedgerDriver(Pool):
                 ledger.opened(slot, now, seconds=now - began, jitter=random.random())
             if failures:
                 logger.info("%s: connected again after %d failed attempts", self._label(), failures)
+            self._tell("opened", Opened(seconds=now - began))
         self._settle_up()
         self._set_alarm()
 
     def _check(self, slot: PooledSlot) -> None:
-        alive = slot.ping(self._dialect)
+        alive = slot.ping(self._dialect, demand_writer=self.require_writer)
         with self._locked() as ledger:
             ledger.checked(slot, monotonic(), alive=alive)
             others = [] if alive else list(ledger.idle)
@@ -297,6 +210,7 @@ class LedgerDriver(Pool):
             slot.invalidate()
         else:
             slot.close()
+        self._tell("closed", Closed(why=why))
 
     # ---- upkeep
 
@@ -314,9 +228,31 @@ class LedgerDriver(Pool):
     def _upkeep(self) -> None:
         with self._locked() as ledger:
             self._alarm = float("inf")
-            ledger.upkeep(monotonic())
+            now = monotonic()
+            ledger.upkeep(now)
+            leaks = ledger.leaks(now)
         self._settle_up()
+        for slot in leaks:
+            self._leaked(slot, now)
         self._set_alarm()
+
+    def _leaked(self, slot: PooledSlot, now: float) -> None:
+        [holder] = find_holders([slot.borrow], now)
+        logger.warning(
+            "%s: a connection has been out for %.1f s, longer than leak_after: %s",
+            self._label(),
+            holder.seconds,
+            holder,
+        )
+        self._tell("leaked", Leaked(thread=holder.thread, seconds=holder.seconds, borrowed_at=holder.borrowed_at))
+
+    def _tell(self, what: str, fact: object) -> None:
+        if self._observer is None:
+            return
+        try:
+            getattr(self._observer, what)(fact)
+        except Exception:
+            logger.exception("%s: the observer failed in %s()", self._label(), what)
 
     def _renewed(self, slot: PooledSlot) -> None:
         """SQLAlchemy reconnected a slot that is out (``pre_ping``, ``recycle``, a ``checkout`` event)."""
@@ -336,9 +272,9 @@ class LedgerDriver(Pool):
     def holders(self) -> tuple[Holder, ...]:
         """Who has a connection: thread, for how long, and where that thread is now. The oldest first."""
         with self._locked() as ledger:
-            borrowed = [(slot.thread_id, slot.borrowed_at) for slot in ledger.slots if slot.state is State.IN_USE]
+            borrows = [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE]
         self._settle_up()
-        return find_holders(borrowed, monotonic())
+        return find_holders(borrows, monotonic())
 
     def _label(self) -> str:
         return f"pool {self._orig_logging_name}" if self._orig_logging_name else "pool"

@@ -5,31 +5,39 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from dbkit.pool.driver import LedgerDriver
+from dbkit.errors import Fault, SettingsError
 from dbkit.pool.holders import tell
+from dbkit.pool.ledger import Ledger
+from dbkit.pool.lending import LendingPool
+from dbkit.pool.liveness import fit_to_keep, is_open
 from dbkit.pool.policy import PoolPolicy
 from dbkit.pool.queuepool import sizes_from_queuepool
+from dbkit.pool.sessions import discarded, watch_for_read_only
 from dbkit.pool.slot import stamping
 from dbkit.pool.waiting import ThreadWaiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine.interfaces import Dialect
     from sqlalchemy.log import _EchoFlagType
     from sqlalchemy.pool import PoolProxiedConnection
     from sqlalchemy.pool.base import _CreatorFnType, _CreatorWRecFnType, _ResetStyleArgType
 
+    from dbkit.events import Observer
     from dbkit.pool.holders import Holder
+    from dbkit.pool.slot import PooledSlot
 
 logger = logging.getLogger("dbkit.pool")
 
 _defaults = PoolPolicy()
 
 
-class ElasticPool(LedgerDriver):
+class ElasticPool(LendingPool):
     """A connection pool with a minimum and a maximum, a fair line, hand-off, validation and background upkeep.
 
     Usable on its own::
@@ -43,9 +51,16 @@ class ElasticPool(LedgerDriver):
 
     Args:
         creator: opens one DB-API connection; ``create_engine`` makes it.
-        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after:
-            the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not given, or
-            ``max_size`` where that is less.
+        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
+            leak_after: the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not
+            given, or ``max_size`` where that is less.
+        require_writer: refuse servers that let nobody write. A session is asked when opened and at every ping, and
+            SQLSTATE 25006 counts as a lost connection that takes all opened before with it: so after a failover no
+            connection to the demoted server survives. For engines that only ever read-write.
+        reset: what clears a connection that comes back. ``"rollback"``, the default, is SQLAlchemy's
+            ``reset_on_return``; ``"discard"`` adds ``DISCARD ALL``, a round trip, which also clears ``SET``,
+            ``SET ROLE``, temporary tables, advisory locks and ``LISTEN``.
+        observer: is told of single events; see ``dbkit.events.Observer``.
         pool_size, max_overflow: QueuePool's words: ``max_size`` is their sum, and ``min_size`` at most ``pool_size``.
             ``pool_size=0`` or ``max_overflow=-1`` mean no maximum, as there.
         use_lifo: accepted for QueuePool's sake; the connection given back last is always borrowed first.
@@ -70,6 +85,10 @@ class ElasticPool(LedgerDriver):
         keepalive: float | None = _defaults.keepalive,
         reconnect_timeout: float = _defaults.reconnect_timeout,
         fair_after: float = _defaults.fair_after,
+        leak_after: float | None = _defaults.leak_after,
+        require_writer: bool = False,
+        reset: Literal["rollback", "discard"] = "rollback",
+        observer: Observer | None = None,
         pool_size: int | None = None,
         max_overflow: int | None = None,
         use_lifo: bool = True,
@@ -86,6 +105,9 @@ class ElasticPool(LedgerDriver):
             min_size, max_size = sizes_from_queuepool(min_size, max_size, pool_size, max_overflow)
         if recycle > 0:
             max_lifetime = min(recycle, max_lifetime or recycle)
+        if reset not in ("rollback", "discard"):
+            raise SettingsError([Fault("reset", "must be 'rollback' or 'discard'", repr(reset))])
+        self._reset = reset
         policy = PoolPolicy.of(
             **({} if min_size is None else {"min_size": min_size}),
             max_size=max_size,
@@ -96,9 +118,13 @@ class ElasticPool(LedgerDriver):
             keepalive=keepalive,
             reconnect_timeout=reconnect_timeout,
             fair_after=fair_after,
+            leak_after=leak_after,
         )
         super().__init__(
             policy,
+            observer=observer,
+            require_writer=require_writer,
+            fit_to_keep=_fitness(reset, reset_on_return),
             creator=creator,
             recycle=recycle,
             echo=echo,
@@ -109,7 +135,11 @@ class ElasticPool(LedgerDriver):
             pre_ping=pre_ping,
             _dispatch=_dispatch,
         )
+        if require_writer:
+            watch_for_read_only(dialect)
         _pools.add(self)
+
+    # ---- operations
 
     def warm_up(self, timeout: float | None = None) -> None:
         """Open ``min_size`` connections, in parallel, and return when they are there.
@@ -138,6 +168,50 @@ class ElasticPool(LedgerDriver):
                     ledger.abandon(waiter, monotonic(), waiter.slot)
             self._settle_up()
 
+    def resize(self, min_size: int | None = None, max_size: int | None = None) -> None:
+        """Change the size of the running pool; None leaves a number as it is.
+
+        A larger pool serves its line at once. A smaller one closes idle connections now and as many of those that are
+        out as it must, when they come back.
+
+        Raises:
+            SettingsError: the numbers make no sense; nothing was changed.
+        """
+        given = {"min_size": min_size, "max_size": max_size}
+        policy = replace(self.policy, **{name: number for name, number in given.items() if number is not None})
+        with self._locked() as ledger:
+            ledger.resize(policy, monotonic())
+            self.policy = policy
+        self._settle_up()
+        self._set_alarm()
+
+    def drain(self) -> None:
+        """Replace every connection, without an interruption: idle ones new before old, those out when they come back.
+
+        Returns at once; the replacing goes on in the background. While the server cannot be reached, old ones stay.
+        """
+        with self._locked() as ledger:
+            ledger.drain(monotonic())
+        self._settle_up()
+        self._set_alarm()
+
+    def pause(self, timeout: float = 5.0) -> tuple[Holder, ...]:
+        """Let nobody have a connection until ``resume()``, as PgBouncer's PAUSE: borrowers stand in line.
+
+        Args:
+            timeout: seconds to wait for connections that are out.
+
+        Returns:
+            Whoever still holds a connection after that; empty when the pool is quiet.
+        """
+        return self._wait_for_the_end(Ledger.pause, timeout)
+
+    def resume(self) -> None:
+        """Serve the line again."""
+        with self._locked() as ledger:
+            ledger.resume(monotonic())
+        self._settle_up()
+
     # ---- the end
 
     def dispose(self) -> None:
@@ -157,19 +231,27 @@ class ElasticPool(LedgerDriver):
             Whoever still holds a connection after that; it is closed when it comes back. Empty when all is closed.
             A second call waits again.
         """
-        closer = ThreadWaiter(monotonic())
+        holders = self._wait_for_the_end(Ledger.close, timeout)
+        if holders:
+            logger.warning("%s closed, with %d connections still out:%s", self._label(), len(holders), tell(holders))
+        return holders
+
+    def _wait_for_the_end(
+        self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float], None], timeout: float
+    ) -> tuple[Holder, ...]:
+        watcher = ThreadWaiter(monotonic())
         with self._locked() as ledger:
-            ledger.close(closer.since)
-            empty = ledger.size == 0
-            if not empty:
-                ledger.closers.append(closer)
+            ledger.watchers.append(watcher)
+            step(ledger, watcher.since)
         self._settle_up(close_here=True)
-        if empty or closer.wait(timeout):
+        if watcher.wait(timeout):
             self._settle_up(close_here=True)
             return ()
-        holders = self.holders()
-        logger.warning("%s closed, with %d connections still out:%s", self._label(), len(holders), tell(holders))
-        return holders
+        with self._locked() as ledger:
+            if watcher in ledger.watchers:
+                ledger.watchers.remove(watcher)
+        self._settle_up()
+        return self.holders()
 
     def recreate(self) -> ElasticPool:
         """A new, empty pool with everything this one was made with, events included."""
@@ -177,6 +259,9 @@ class ElasticPool(LedgerDriver):
         return self.__class__(
             self._creator,
             **asdict(self.policy),
+            require_writer=self.require_writer,
+            reset=self._reset,
+            observer=self._observer,
             recycle=self._recycle,
             echo=self.echo,
             logging_name=self._orig_logging_name,
@@ -230,6 +315,15 @@ class ElasticPool(LedgerDriver):
     def timeout(self) -> float:
         """Seconds a borrower waits."""
         return self.policy.timeout
+
+
+def _fitness(reset: str, reset_on_return: _ResetStyleArgType) -> Callable[[Any], bool]:
+    """What tells of a connection that comes back whether it may be used again."""
+    if reset == "discard":
+        return discarded
+    if reset_on_return in ("none", None, False):
+        return is_open  # whoever asked for no reset may return open transactions
+    return fit_to_keep
 
 
 _pools: weakref.WeakSet[ElasticPool] = weakref.WeakSet()

@@ -1,25 +1,29 @@
 """Who has the connections: the question at 3 a.m., answered in the error itself.
 
 Nothing is recorded at a borrow but the thread's number; where that thread *is now* is read from the interpreter when
-somebody asks.
+somebody asks. Where it borrowed is known only to a pool with ``leak_after``.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import FrameType
+    from types import CodeType, FrameType
 
-SHOWN = 10
+    CallSite = tuple[tuple[CodeType, int], ...]
+
+SHOWN: Final = 10
 """Holders named in an error; the oldest first, the rest are counted."""
 
-_NOT_THE_USERS = ("sqlalchemy", "dbkit", "threading", "contextlib", "psycopg2", "_thread")
+_DEPTH: Final = 40
+"""Frames looked at."""
+
+_NOT_THE_USERS: Final = frozenset({"sqlalchemy", "dbkit", "threading.py", "contextlib.py", "psycopg2"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,55 +34,69 @@ class Holder:
         thread: the borrowing thread's name.
         thread_id: its number (``threading.get_ident()``).
         seconds: how long the connection has been out.
-        where: where that thread is now, innermost call of the user's own code first; empty if it has ended.
+        where: where that thread is now, innermost call of the user's own code first, as ``function (file:line)``;
+            empty if it has ended.
+        borrowed_at: where it borrowed, likewise; empty in a pool without ``leak_after``.
     """
 
     thread: str
     thread_id: int
     seconds: float
     where: tuple[str, ...] = ()
+    borrowed_at: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        place = " < ".join(self.where[:2]) if self.where else "a thread that has ended"
-        return f"{self.thread} for {self.seconds:.1f} s, now at {place}"
+        place = " < ".join(self.where[:2]) if self.where else "no more (the thread has ended)"
+        text = f"{self.thread} for {self.seconds:.1f} s, now at {place}"
+        return f"{text}, borrowed at {' < '.join(self.borrowed_at[:3])}" if self.borrowed_at else text
 
 
-def find_holders(borrowed: Iterable[tuple[int, float]], now: float) -> tuple[Holder, ...]:
-    """Name the holders, the oldest borrow first.
+@dataclass(frozen=True, kw_only=True)
+class Borrow:
+    """What a pool knows of a connection that is out: by whom, since when, and perhaps from where."""
 
-    Args:
-        borrowed: for each connection that is out, the borrowing thread's number and when it was borrowed.
-        now: the moment to count from, on the same clock.
-    """
+    thread_id: int
+    since: float
+    site: CallSite = ()
+
+
+def find_holders(borrows: Iterable[Borrow], now: float) -> tuple[Holder, ...]:
+    """Name the holders, the oldest borrow first. ``now`` is on the clock of the borrows."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames()
     return tuple(
         Holder(
-            thread=names.get(thread_id, f"thread {thread_id}"),
-            thread_id=thread_id,
-            seconds=now - since,
-            where=_places(frames.get(thread_id)),
+            thread=names.get(borrow.thread_id, f"thread {borrow.thread_id}"),
+            thread_id=borrow.thread_id,
+            seconds=now - borrow.since,
+            where=places(call_site(frames.get(borrow.thread_id))),
+            borrowed_at=places(borrow.site),
         )
-        for thread_id, since in sorted(borrowed, key=lambda item: item[1])
+        for borrow in sorted(borrows, key=lambda borrow: borrow.since)
     )
 
 
-def _places(frame: FrameType | None) -> tuple[str, ...]:
-    if frame is None:
-        return ()
-    stack = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=60, lookup_lines=False)
-    every = [(f"{entry.name} ({entry.filename}:{entry.lineno})", entry.filename) for entry in stack]
-    own = [place for place, filename in every if not _is_library(filename)]
-    return tuple(own or [place for place, _ in every])[:5]
+def call_site(frame: FrameType | None) -> CallSite:
+    """The calls that led here, innermost first. Cheap, and keeps no local variable alive."""
+    site: list[tuple[CodeType, int]] = []
+    while frame is not None and len(site) < _DEPTH:
+        site.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(site)
+
+
+def places(site: CallSite) -> tuple[str, ...]:
+    """The user's own calls of a call site, or all if there are none: ``function (file:line)``."""
+    own = [entry for entry in site if not _is_library(entry[0].co_filename)]
+    return tuple(f"{code.co_name} ({code.co_filename}:{line})" for code, line in own or site)[:5]
 
 
 def _is_library(filename: str) -> bool:
-    parts = filename.replace("\\", "/").split("/")
-    return any(name in parts or f"{name}.py" == parts[-1] for name in _NOT_THE_USERS)
+    return not _NOT_THE_USERS.isdisjoint(filename.replace("\\", "/").split("/")[-3:])
 
 
 def tell(holders: Sequence[Holder], *, asking: int | None = None) -> str:
-    """The holders as the end of an error message; ``asking`` is the number of the thread that wants a connection."""
+    """The holders as the end of a message; ``asking`` is the number of the thread that wants a connection."""
     lines = [f"\n  - {holder}" for holder in holders[:SHOWN]]
     if len(holders) > SHOWN:
         lines.append(f"\n  - and {len(holders) - SHOWN} more")

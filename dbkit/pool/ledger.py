@@ -32,66 +32,23 @@ Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, deque
-from typing import TYPE_CHECKING, Final, Generic
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Final
 
 from dbkit.errors import LineFullError, PoolClosedError
-from dbkit.pool.parts import Check, Close, Open, S, Slot, State, W
-from dbkit.pool.reconnecting import Reconnecting
-from dbkit.pool.stats import Histogram, PoolStats
+from dbkit.pool.books import GONE, IDLE, IN_USE, OPENING, Books
+from dbkit.pool.parts import Check, S, Slot, W
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from dbkit.pool.policy import PoolPolicy
-
-JITTER: Final = 0.1
-"""The share of ``max_lifetime`` by which a connection may retire early, so that no herd retires at once."""
 
 TURNS: Final = 10
 """How many times ``fair_after`` a waiter at the end of a long line may be overtaken; see docs/decisions/fairness.md."""
 
-_OPENING, _IDLE, _IN_USE, _GONE = State.OPENING, State.IDLE, State.IN_USE, State.GONE
 
-
-class Ledger(Generic[S, W]):
-    """The books of one pool.
-
-    Args:
-        policy: the pool's numbers.
-        new_slot: makes an empty slot, without opening anything.
-    """
-
-    def __init__(self, policy: PoolPolicy, new_slot: Callable[[], S]) -> None:
-        self.policy = policy
-        self._new_slot = new_slot
-        self.size = 0
-        self.opening = 0
-        self.idle: deque[S] = deque()
-        """Youngest at the right, where it is borrowed; surplus ages at the left."""
-        self.line: OrderedDict[W, None] = OrderedDict()
-        self.overtake_until = math.inf
-        """Newcomers may take an idle slot before this moment: then the front waiter is due."""
-        self.slots: WeakSet[S] = WeakSet()
-        self.to_wake: deque[W] = deque()
-        """To be woken: they have an outcome, or are called to come and look."""
-        self.todo: deque[Open[S] | Check[S] | Close[S]] = deque()
-        self.generation = 0
-        self.started = False
-        """The minimum is kept from the first connection on; an unused pool opens nothing."""
-        self.closed = False
-        self.closers: list[W] = []
-        """Those who wait for a closed pool to be empty."""
-        self.reconnecting = Reconnecting(policy.reconnect_timeout)
-        self.timeouts = 0
-        self.refused = 0
-        self.opens = 0
-        self.open_failures = 0
-        self.closes: Counter[str] = Counter()
-        self.wait_time = Histogram()
-        self.open_time = Histogram()
-        self._use_time_of_gone = Histogram()
+class Ledger(Books[S, W]):
+    """Every transition between the states of one pool's slots and waiters."""
 
     # ---- a borrow
 
@@ -102,7 +59,7 @@ class Ledger(Generic[S, W]):
                 slot = self.idle.pop()
             except IndexError:
                 return None
-            slot.state = _IN_USE
+            slot.state = IN_USE
             slot.borrowed_at = now
             return slot
         return None
@@ -139,7 +96,7 @@ class Ledger(Generic[S, W]):
     def look(self, waiter: W, now: float) -> None:
         """A called waiter comes to look: what is idle is his, if he is still in front."""
         waiter.called = False
-        if self.line and next(iter(self.line)) is waiter and (slot := self._pop_idle()) is not None:
+        if self.line and not self.paused and next(iter(self.line)) is waiter and (slot := self._pop_idle()) is not None:
             self._hand_over(slot, now)
         self.settle(now)
 
@@ -170,10 +127,10 @@ class Ledger(Generic[S, W]):
         Returns:
             True if ``sort_out`` must follow, under the lock: somebody waits, or the slot is to retire.
         """
-        if slot.state is not _IN_USE:
+        if slot.state is not IN_USE:
             return False
         slot.use_time.add(now - slot.borrowed_at)
-        slot.state = _IDLE
+        slot.state = IDLE
         slot.idle_since = now
         self.idle.append(slot)
         return bool(self.line) or now >= slot.retire_at
@@ -186,11 +143,11 @@ class Ledger(Generic[S, W]):
 
     def discard(self, slot: S, now: float, why: str) -> None:
         """Its holder says that the slot's connection is gone or no good: detached, invalidated, vanished."""
-        if slot.state is _GONE:
+        if slot.state is GONE:
             return
-        if slot.state is _OPENING:
+        if slot.state is OPENING:
             self.opening -= 1
-        elif slot.state is _IN_USE:
+        elif slot.state is IN_USE:
             slot.use_time.add(now - slot.borrowed_at)
         self._retire(slot, why)
         self.settle(now)
@@ -199,7 +156,7 @@ class Ledger(Generic[S, W]):
 
     def opened(self, slot: S, now: float, *, seconds: float, jitter: float) -> None:
         """The connection is there, after ``seconds``. ``jitter`` in [0, 1) shortens its life by up to ``JITTER``."""
-        if slot.state is not _OPENING:
+        if slot.state is not OPENING:
             return
         self.opens += 1
         self.open_time.add(seconds)
@@ -209,19 +166,13 @@ class Ledger(Generic[S, W]):
         self.renewed(slot, now, jitter=jitter)
         self._arrived(slot, now)
 
-    def renewed(self, slot: S, now: float, *, jitter: float) -> None:
-        """The slot has a new connection: its life begins."""
-        lifetime = self.policy.max_lifetime
-        slot.retire_at = math.inf if lifetime is None else now + lifetime * (1 - JITTER * jitter)
-        slot.retire_why = "max_lifetime"
-
     def open_failed(self, slot: S, error: BaseException, now: float, *, transient: bool, jitter: float) -> None:
         """The connect failed. The front waiter gets the real error, unless the outage is one to ride out."""
-        if slot.state is not _OPENING:
+        if slot.state is not OPENING:
             return
         self.opening -= 1
         self.size -= 1
-        slot.state = _GONE
+        slot.state = GONE
         self.open_failures += 1
         self.reconnecting.failed(error, now, transient=transient, jitter=jitter)
         if self.line and not self.reconnecting.riding_out:
@@ -233,16 +184,16 @@ class Ledger(Generic[S, W]):
 
     def suspect(self, slot: S, now: float) -> None:
         """This slot's connection may be dead: it is set aside and checked. Its holder says so, or it is idle."""
-        if slot.state is not _IN_USE and not self._withdraw(slot):
+        if slot.state is not IN_USE and not self._withdraw(slot):
             return
-        slot.state = _OPENING
+        slot.state = OPENING
         self.opening += 1
         self.todo.append(Check(slot))
         self.settle(now)
 
     def checked(self, slot: S, now: float, *, alive: bool) -> None:
         """The check is done. A dead one frees its slot; one that lives serves the line, or lies idle as before."""
-        if slot.state is not _OPENING:
+        if slot.state is not OPENING:
             return
         if alive:
             slot.checked_at = now
@@ -252,13 +203,17 @@ class Ledger(Generic[S, W]):
 
     def _arrived(self, slot: S, now: float) -> None:
         self.opening -= 1
-        if slot.generation != self.generation or now >= slot.retire_at:
-            self._retire(slot, slot.retire_why if slot.generation == self.generation else "disposed")
-        elif self.line:
+        if slot.generation != self.generation:
+            self._retire(slot, "outdated")
+        elif now >= slot.retire_at:
+            self._retire(slot, slot.retire_why)
+        elif self.line and not self.paused:
             self._hand_over(slot, now)
         else:
-            slot.state = _IDLE
+            slot.state = IDLE
             self.idle.appendleft(slot)
+        if self.draining and (outdated := self._outdated()) and self._withdraw(outdated[0]):
+            self._retire(outdated[0], "drained")
         self.settle(now)
 
     # ---- upkeep and operations
@@ -266,7 +221,8 @@ class Ledger(Generic[S, W]):
     def upkeep(self, now: float) -> None:
         """Retire what is too old, shrink what is surplus, have checked what was quiet for long, refill, retry."""
         policy = self.policy
-        self.condemn([slot for slot in self.idle.copy() if now >= slot.retire_at], now)
+        current = [slot for slot in self.idle.copy() if slot.generation == self.generation]
+        self.condemn([slot for slot in current if now >= slot.retire_at], now)
         if policy.max_idle is not None:
             surplus = max(0, self.size - policy.min_size)
             stale = [slot for slot in self.idle.copy() if now >= slot.idle_since + policy.max_idle]
@@ -277,6 +233,19 @@ class Ledger(Generic[S, W]):
                     self.suspect(slot, now)
         self.settle(now)
 
+    def leaks(self, now: float) -> list[S]:
+        """Slots that have been out for longer than ``leak_after`` and not been told of yet; they count as told now."""
+        patience = self.policy.leak_after
+        if patience is None:
+            return []
+        leaks = [slot for slot in self._out_untold() if now >= slot.borrowed_at + patience]
+        for slot in leaks:
+            slot.leak_told = True
+        return leaks
+
+    def _out_untold(self) -> list[S]:
+        return [slot for slot in self.slots if slot.state is IN_USE and not slot.leak_told]
+
     def next_due(self, now: float) -> float:
         """When ``upkeep`` next has something to do, at the earliest; infinity for never.
 
@@ -284,12 +253,15 @@ class Ledger(Generic[S, W]):
         """
         policy = self.policy
         idle = self.idle.copy()
-        due = [slot.retire_at for slot in self.slots if slot.state is _IDLE or now < slot.retire_at]
+        ours = [slot for slot in self.slots if slot.generation == self.generation]  # others go as they come back
+        due = [slot.retire_at for slot in ours if slot.state is IDLE or now < slot.retire_at]
         if self.size > policy.min_size and policy.max_idle is not None:
             due.append(min((slot.idle_since for slot in idle), default=now) + policy.max_idle)
         if self.size and policy.keepalive is not None:
             due.append(min(map(_quiet_since, idle), default=now) + policy.keepalive)
-        if self.reconnecting.failures and not self.opening and self._wanted() > 0:
+        if policy.leak_after is not None:
+            due.extend(slot.borrowed_at + policy.leak_after for slot in self._out_untold())
+        if self.reconnecting.failures and not self.opening and self.wanted() > 0:
             due.append(max(self.reconnecting.retry_at, now))
         return min(due, default=math.inf)
 
@@ -308,6 +280,34 @@ class Ledger(Generic[S, W]):
         self.generation += 1
         self.condemn(list(self.slots), now, why)
 
+    def resize(self, policy: PoolPolicy, now: float) -> None:
+        """Go by these numbers from now on. What is too much is closed: idle ones now, then those out longest."""
+        self.policy = policy
+        surplus = max(0, self.size - policy.max_size)
+        out = sorted((slot for slot in self.slots if slot.state is IN_USE), key=lambda slot: slot.borrowed_at)
+        self.condemn([*self.idle.copy(), *out][:surplus], now, "resized")
+        self._front_changed()
+
+    def drain(self, now: float) -> None:
+        """Replace every connection: idle ones new before old, those that are out when they come back."""
+        self.generation += 1
+        self.draining = True
+        for slot in self.slots:
+            slot.retire_at, slot.retire_why = -math.inf, "drained"
+        self.settle(now)
+
+    def pause(self, now: float) -> None:
+        """Nobody gets a connection until ``resume``; borrowers stand in line."""
+        self.paused = True
+        self._front_changed()
+        self.settle(now)
+
+    def resume(self, now: float) -> None:
+        """Serve the line again."""
+        self.paused = False
+        self._front_changed()
+        self.settle(now)
+
     def close(self, now: float) -> None:
         """Refuse newcomers and those in line, retire what is idle now and what is out when it comes back."""
         self.closed = True
@@ -317,125 +317,6 @@ class Ledger(Generic[S, W]):
             self.to_wake.append(waiter)
         self._front_changed()
         self.dispose(now, "closed")
-
-    def stats(self) -> PoolStats:
-        """One consistent snapshot."""
-        idle = len(self.idle)
-        in_use = self.size - idle - self.opening
-        use_time = self._use_time_of_gone.copy()
-        for slot in self.slots:
-            if slot.state is not _GONE:
-                use_time.merge(slot.use_time)
-        return PoolStats(
-            size=self.size,
-            idle=idle,
-            in_use=in_use,
-            opening=self.opening,
-            waiting=len(self.line),
-            min_size=self.policy.min_size,
-            max_size=self.policy.max_size,
-            borrows=use_time.count + in_use,
-            timeouts=self.timeouts,
-            refused=self.refused,
-            opens=self.opens,
-            open_failures=self.open_failures,
-            closes=dict(self.closes),
-            wait_time=self.wait_time.copy(),
-            use_time=use_time,
-            open_time=self.open_time.copy(),
-        )
-
-    @property
-    def in_use(self) -> int:
-        """Slots held by borrowers, or by waiters they were handed to."""
-        return self.size - len(self.idle) - self.opening
-
-    # ---- the decisions
-
-    def settle(self, now: float) -> None:
-        """Serve the line and grow. The one place that matches slots with waiters; in order:
-
-        1. the pool is closed: when nothing is out any more, whoever waits for that is told, and that is all;
-        2. a slot is idle and the front waiter is due: it is handed to him, as long as both last;
-        3. a slot is idle and the front waiter is not due yet: he is called to come and look, once;
-        4. somebody stands in line with nothing on its way for him, or the minimum is not there: grow.
-        """
-        if self.closed:
-            if self.size == 0 and self.closers:
-                self.to_wake.extend(self.closers)
-                self.closers.clear()
-            return
-        while self.idle and self.line:
-            if now < self.overtake_until:
-                front = next(iter(self.line))
-                if not front.called:
-                    front.called = True
-                    self.to_wake.append(front)
-                break
-            if (slot := self._pop_idle()) is not None:
-                self._hand_over(slot, now)
-        wanted = self._wanted()
-        if wanted > 0:
-            for _ in range(
-                self.reconnecting.allowed(wanted, now, opening=self.opening, somebody_waits=bool(self.line))
-            ):
-                self._grow(now)
-
-    def _wanted(self) -> int:
-        """How many more connections the line and the minimum ask for, within the maximum."""
-        if self.closed:
-            return 0
-        missing = len(self.line) - len(self.idle) - self.opening
-        if self.started:
-            missing = max(missing, self.policy.min_size - self.size)
-        return min(missing, self.policy.max_size - self.size)
-
-    def _grow(self, now: float) -> None:
-        slot = self._new_slot()
-        slot.generation = self.generation
-        slot.idle_since = slot.checked_at = slot.borrowed_at = now
-        self.renewed(slot, now, jitter=0.0)
-        slot.state = _OPENING
-        self.opening += 1
-        self.size += 1
-        self.slots.add(slot)
-        self.todo.append(Open(slot))
-
-    def _hand_over(self, slot: S, now: float) -> None:
-        waiter, _ = self.line.popitem(last=False)
-        slot.state = _IN_USE
-        slot.borrowed_at = now
-        waiter.slot = slot
-        self.wait_time.add(now - waiter.since)
-        self.to_wake.append(waiter)
-        self._front_changed()
-
-    def _front_changed(self) -> None:
-        if self.line:
-            self.overtake_until = next(iter(self.line)).due_at
-        else:
-            self.overtake_until = math.inf
-
-    def _pop_idle(self) -> S | None:
-        try:
-            return self.idle.pop()
-        except IndexError:  # a newcomer was quicker
-            return None
-
-    def _withdraw(self, slot: S) -> bool:
-        """Take this one out of the idle list, if it lies there."""
-        try:
-            self.idle.remove(slot)
-        except ValueError:
-            return False
-        return True
-
-    def _retire(self, slot: S, why: str) -> None:
-        slot.state = _GONE
-        self.size -= 1
-        self.closes[why] += 1
-        self._use_time_of_gone.merge(slot.use_time)
-        self.todo.append(Close(slot, why))
 
 
 def _quiet_since(slot: Slot) -> float:

@@ -31,6 +31,7 @@ class Slot(Protocol):
     borrowed_at: float
     retire_at: float
     retire_why: str
+    leak_told: bool
     use_time: Histogram
 
     def __hash__(self) -> int: ...

@@ -31,8 +31,11 @@ class PoolPolicy:
         reconnect_timeout: once the pool has worked, borrowers ride out an outage that may pass (server restarting,
             connection refused, too many connections) for this long, each within his own ``timeout``; beyond it,
             and with 0 always, they get the driver's error at once. Default 300.
-        fair_after: newcomers may overtake until the borrower at the front has waited this long; from then on
-            connections are handed over strictly in order. 0 is strict at all times. Default 0.005.
+        fair_after: newcomers may overtake the borrower at the front until he has waited this long for each turn that
+            the line before him took anyway; from then on connections are handed over strictly in order. 0 is strict
+            at all times. Default 0.005.
+        leak_after: a connection that has been out for this long is reported once, with where it was borrowed, and
+            again when it comes back after all; None reports nothing, the default. Costs some microseconds a borrow.
 
     Raises:
         SettingsError: naming every number that is wrong.
@@ -47,6 +50,7 @@ class PoolPolicy:
     keepalive: float | None = 120.0
     reconnect_timeout: float = 300.0
     fair_after: float = 0.005
+    leak_after: float | None = None
 
     @classmethod
     def of(cls, **numbers: Any) -> PoolPolicy:
@@ -64,7 +68,7 @@ class PoolPolicy:
 COUNTS = frozenset({"min_size", "max_size", "max_waiting"})
 """Settings that are whole numbers; the others are seconds."""
 
-OPTIONAL = frozenset({"max_waiting", "max_idle", "max_lifetime", "keepalive"})
+OPTIONAL = frozenset({"max_waiting", "max_idle", "max_lifetime", "keepalive", "leak_after"})
 """Settings that may be None: no limit."""
 
 NAMES = tuple(field.name for field in fields(PoolPolicy))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool.base import _ConnectionRecord
 
+from dbkit.pool.holders import Borrow
 from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
 from dbkit.pool.parts import State
+from dbkit.pool.sessions import can_write, demand_writer
 from dbkit.pool.stats import Histogram
 from dbkit.pool.upkeep import call_at
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool.base import _ConnDialect, _CreatorWRecFnType
 
     from dbkit.pool.driver import LedgerDriver
+    from dbkit.pool.holders import CallSite
 
 
 class PooledSlot(_ConnectionRecord):
@@ -30,9 +33,11 @@ class PooledSlot(_ConnectionRecord):
     __slots__ = (
         "_pool_ref",
         "borrowed_at",
+        "borrowed_from",
         "checked_at",
         "generation",
         "idle_since",
+        "leak_told",
         "peek",
         "retire_at",
         "retire_why",
@@ -43,9 +48,11 @@ class PooledSlot(_ConnectionRecord):
 
     _pool_ref: weakref.ref[LedgerDriver]
     borrowed_at: float
+    borrowed_from: CallSite
     checked_at: float
     generation: int
     idle_since: float
+    leak_told: bool
     peek: Peek
     retire_at: float
     retire_why: str
@@ -58,6 +65,8 @@ class PooledSlot(_ConnectionRecord):
         self.state = State.GONE
         self._pool_ref = pool_ref
         self.thread_id = 0
+        self.borrowed_from = ()
+        self.leak_told = False
         self.peek = Peek(None)
         self.use_time = Histogram()
         super().__init__(pool, connect=False)
@@ -68,6 +77,11 @@ class PooledSlot(_ConnectionRecord):
         if self.state is not State.GONE and (pool := self._pool_ref()) is not None:
             pool._vanished(self)
 
+    @property
+    def borrow(self) -> Borrow:
+        """Who has it."""
+        return Borrow(thread_id=self.thread_id, since=self.borrowed_at, site=self.borrowed_from)
+
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
         """As SQLAlchemy's; a soft one retires the connection when it comes back, instead of reconnecting under the
         next borrower."""
@@ -75,15 +89,15 @@ class PooledSlot(_ConnectionRecord):
         if soft:
             self.retire_at, self.retire_why = -math.inf, "invalidated"
 
-    def ping(self, dialect: Dialect | _ConnDialect) -> bool:
-        """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered."""
+    def ping(self, dialect: Dialect | _ConnDialect, *, demand_writer: bool = False) -> bool:
+        """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered (and lets us write, if demanded)."""
         connection = self.dbapi_connection
         if connection is None:
             return False
         watched: list[Any] = [connection]
         call_at(monotonic() + PING_TIMEOUT, partial(_give_up_on, watched))
         try:
-            alive = _ping(connection, dialect)
+            alive = _ping(connection, dialect) and (not demand_writer or can_write(connection))
         except Exception:  # noqa: BLE001 - whatever it is, this connection is not to be trusted
             alive = False
         try:
@@ -110,9 +124,11 @@ def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) ->
 
     def create_and_stamp(rec: ConnectionPoolEntry) -> DBAPIConnection:
         connection = create(rec)
+        pool = pool_ref()
+        if pool is not None and pool.require_writer:
+            demand_writer(connection)
         if isinstance(rec, PooledSlot):
             rec.peek = Peek(connection)
-            pool = pool_ref()
             if rec.state is State.IN_USE and pool is not None:
                 pool._renewed(rec)
         return connection

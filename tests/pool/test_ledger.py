@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Slot:
     borrowed_at: float = 0.0
     retire_at: float = math.inf
     retire_why: str = ""
+    leak_told: bool = False
     use_time: Histogram = field(default_factory=Histogram)
 
 
@@ -269,7 +271,7 @@ class TestLine:
         waiter, closer = Waiter(0.0), Waiter(1.0)
         ledger.join(waiter, 0.0)
         ledger.close(1.0)
-        ledger.closers.append(closer)
+        ledger.watchers.append(closer)
         assert isinstance(waiter.error, PoolClosedError)
         with pytest.raises(PoolClosedError):
             ledger.join(Waiter(1.0), 1.0)
@@ -365,6 +367,97 @@ class TestUpkeep:
         assert out.state is opening.slot.state is State.GONE
 
 
+class TestOperations:
+    def test_a_smaller_pool_closes_idle_ones_now_and_those_out_longest_when_they_come_back(self):
+        ledger = book(min_size=0, max_size=4)
+        first, second, third, idle = [borrowed(ledger, 1, now=float(when))[0] for when in range(4)]
+        give_back(ledger, idle, 5.0)
+        ledger.resize(PoolPolicy(min_size=0, max_size=2), 6.0)
+        assert [action.slot for action in todo(ledger, Close)] == [idle]
+        assert ledger.size == 3
+        give_back(ledger, second, 7.0)
+        assert second.state is State.IDLE
+        give_back(ledger, first, 7.0)
+        assert [action.slot for action in todo(ledger, Close)] == [first]
+        assert ledger.size == 2
+        assert third.state is State.IN_USE
+
+    def test_a_larger_pool_serves_its_line_at_once(self):
+        ledger = book(min_size=0, max_size=1)
+        borrowed(ledger, 1)
+        waiter = Waiter(0.0)
+        ledger.join(waiter, 0.0)
+        assert not todo(ledger, Open)
+        ledger.resize(PoolPolicy(min_size=0, max_size=2), 1.0)
+        grow(ledger, 1.0)
+        assert waiter.slot is not None
+
+    def test_draining_replaces_new_before_old(self):
+        ledger = book(min_size=2, max_size=4)
+        old = borrowed(ledger, 2)
+        for slot in old:
+            give_back(ledger, slot, 0.0)
+        ledger.drain(1.0)
+        assert not todo(ledger, Close), "the old ones serve until the new ones are there"
+        out = ledger.take(1.0)
+        assert out in old
+        assert len(grow(ledger, 2.0)) == 2
+        [closed] = todo(ledger, Close)
+        assert {closed.slot, out} == set(old)
+        give_back(ledger, out, 3.0)
+        assert [action.slot for action in todo(ledger, Close)] == [out]
+        assert ledger.size == len(ledger.idle) == 2
+
+    def test_draining_a_full_pool_makes_room_one_at_a_time(self):
+        ledger = book(min_size=2, max_size=2)
+        for slot in borrowed(ledger, 2):
+            give_back(ledger, slot, 0.0)
+        ledger.drain(1.0)
+        for _ in range(2):
+            assert len(todo(ledger, Close)) == 1
+            assert len(grow(ledger, 2.0)) == 1
+        assert not todo(ledger, Close)
+        assert not ledger.draining
+        assert ledger.size == len(ledger.idle) == 2
+
+    def test_draining_while_the_server_is_away_keeps_the_old_ones(self):
+        ledger = book(min_size=1, max_size=2)
+        [slot] = borrowed(ledger, 1)
+        give_back(ledger, slot, 0.0)
+        ledger.drain(1.0)
+        [opening] = todo(ledger, Open)
+        ledger.open_failed(opening.slot, OSError(), 1.0, transient=True, jitter=0.0)
+        assert list(ledger.idle) == [slot]
+        ledger.upkeep(ledger.next_due(1.0))
+        grow(ledger, 2.0)
+        assert slot.state is State.GONE
+        assert ledger.size == 1
+
+    def test_a_paused_pool_lends_nothing_and_says_when_all_is_back(self):
+        ledger = book(min_size=0, max_size=2)
+        idle, out = borrowed(ledger, 2)
+        give_back(ledger, idle, 0.0)
+        watcher, waiter = Waiter(1.0), Waiter(2.0)
+        ledger.watchers.append(watcher)
+        ledger.pause(1.0)
+        assert ledger.take(2.0) is None
+        ledger.join(waiter, 2.0)
+        assert waiter.slot is None
+        ledger.to_wake.clear()
+        give_back(ledger, out, 3.0)
+        assert list(ledger.to_wake) == [watcher]
+        ledger.resume(4.0)
+        assert waiter.slot is not None or waiter.called
+
+    def test_a_leak_is_told_once(self):
+        ledger = book(min_size=0, leak_after=10)
+        [slot] = borrowed(ledger, 1, now=1.0)
+        assert ledger.next_due(1.0) == 11.0
+        assert ledger.leaks(10.9) == []
+        assert ledger.leaks(11.0) == [slot]
+        assert ledger.leaks(12.0) == []
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Any sequence of steps a driver can make, and some it should not."""
 
@@ -394,6 +487,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger: Ledger[Slot, Waiter] = Ledger(self.policy, self.make)
         self.opening: list[Slot] = []
         self.checking: list[Slot] = []
+        self.overfull = self.policy.max_size
         self.unsorted: list[Slot] = []
         self.joined: list[Waiter] = []
         self.finished: list[Waiter] = []
@@ -523,6 +617,24 @@ class LedgerMachine(RuleBasedStateMachine):
     def dispose(self):
         self.ledger.dispose(self.now)
 
+    @rule(min_size=st.integers(0, 3), extra=st.integers(0, 3))
+    def resize(self, min_size, extra):
+        self.policy = dataclasses.replace(self.policy, min_size=min_size, max_size=max(1, min_size + extra))
+        self.ledger.resize(self.policy, self.now)
+        self.overfull = max(self.ledger.size, self.policy.max_size)
+
+    @rule()
+    def drain(self):
+        self.ledger.drain(self.now)
+
+    @rule()
+    def pause(self):
+        self.ledger.pause(self.now)
+
+    @rule()
+    def resume(self):
+        self.ledger.resume(self.now)
+
     @rule(really=st.integers(0, 9))
     def close(self, really):
         if really == 0:
@@ -538,7 +650,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert ledger.opening == states.count(State.OPENING)
         assert len(ledger.idle) == states.count(State.IDLE)
         assert ledger.in_use == states.count(State.IN_USE)
-        assert 0 <= ledger.size <= self.policy.max_size
+        assert 0 <= ledger.size <= self.overfull, "after a resize the size only falls until it fits"
+        self.overfull = max(ledger.size, self.policy.max_size)
         stats = ledger.stats()
         assert stats.idle + stats.in_use + stats.opening == stats.size
 
@@ -569,15 +682,22 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         ledger = self.ledger
         line = list(ledger.line)
-        if self.unsorted:
-            return  # somebody is about to look
+        if self.unsorted or self.ledger.paused:
+            return  # somebody is about to look, or nobody may
         if line and ledger.idle:
             assert line[0].called, "idle slots, and the front waiter was neither served nor called"
         backing_off = ledger.reconnecting.failures > 0
         if len(line) > len(ledger.idle) + ledger.opening and not backing_off and not line[0].called:
-            assert ledger.size == self.policy.max_size, "room to grow, and nothing opening for the line"
+            assert ledger.size >= self.policy.max_size, "room to grow, and nothing opening for the line"
         if backing_off and line and not ledger.idle and not ledger.opening and ledger.size < self.policy.max_size:
             assert ledger.next_due(self.now) < math.inf, "an outage without a next attempt"
+
+    @invariant()
+    def draining_ends_and_loses_nothing(self):
+        if not hasattr(self, "ledger") or self.ledger.closed or self.unsorted:
+            return
+        old = [slot for slot in self.ledger.idle if slot.generation != self.ledger.generation]
+        assert not old or self.ledger.draining
 
     @invariant()
     def the_overtaking_limit_is_the_front_waiters(self):
@@ -585,6 +705,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         front = next(iter(self.ledger.line), None)
         expected = math.inf if front is None else front.due_at
+        if self.ledger.paused:
+            expected = -math.inf
         assert self.ledger.overtake_until == expected
 
     def teardown(self):
@@ -597,6 +719,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for slot in self.made:
             give_back(self.ledger, slot, self.now)
         self.sort_out()
+        self.ledger.resume(self.now)
         for _ in range(20):
             self.now += 10
             self.ledger.upkeep(self.now)
@@ -608,6 +731,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.opening, self.checking = [], []
         assert self.ledger.in_use == self.ledger.opening == 0
         assert not self.ledger.line
+        assert not any(slot.generation != self.ledger.generation for slot in self.ledger.idle)
         if self.ledger.closed:
             assert self.ledger.size == 0
         else:
@@ -615,7 +739,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=120,
+    max_examples=100,
     stateful_step_count=50,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),

@@ -1,0 +1,262 @@
+"""``DatabaseConnectionManager``: everything an application asks of PostgreSQL, through one pool. It only delegates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from dbkit import engine as _engine
+from dbkit import migrate as _migrate
+from dbkit import query as _query
+from dbkit import session as _session
+from dbkit.pool.policy import NAMES
+from dbkit.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import psycopg2.extensions
+    from alembic.config import Config
+    from sqlalchemy import Engine, Executable
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from dbkit.pool.elastic import ElasticPool
+    from dbkit.pool.holders import Holder
+    from dbkit.pool.stats import PoolStats
+    from dbkit.query import Params
+    from dbkit.result import QueryResult
+    from dbkit.settings.model import Source
+
+
+class _Unset(Enum):
+    UNSET = "as in the settings"
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):  # a debugger or an error tracker looks at a constructor that failed
+            return f"<{type(self).__name__}, not set up>"
+        return self.value
+
+
+UNSET = _Unset.UNSET
+"""The default of a number that the settings may give; None means "no limit" where there may be none."""
+
+Unset = Literal[_Unset.UNSET]
+
+
+class DatabaseConnectionManager:
+    """Sessions, queries, driver connections and migrations on one PostgreSQL database, all out of one ``ElasticPool``.
+
+    ::
+
+        with DatabaseConnectionManager("postgresql://user:pass@localhost/test_db", max_size=20) as db:
+            rows = db.execute_query("SELECT id, name FROM users WHERE active = :active", {"active": True})
+
+    Making one opens no connection, unless ``warm``. Thread-safe: an application makes one and shares it. After a fork
+    the child may go on using it; its pool starts empty.
+
+    Args:
+        connection_details: a URL, a mapping, SQLAlchemy's URL object, or ``DatabaseSettings``; None for what the
+            environment and ``.env`` say.
+        warm: open ``min_size`` connections now, in parallel, and fail now if that cannot be done.
+        engine_options: further arguments for ``sqlalchemy.create_engine`` (``echo``, ``json_serializer``, ...).
+        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
+            leak_after: the pool's numbers, times in seconds; each goes over what the settings say. See ``PoolPolicy``.
+
+    Raises:
+        SettingsError: naming everything that is wrong with the settings.
+        sqlalchemy.exc.OperationalError: ``warm``, and the server could not be reached or refused.
+        PoolTimeoutError: ``warm``, and it took longer than ``timeout``.
+    """
+
+    def __init__(
+        self,
+        connection_details: Source | DatabaseSettings | None = None,
+        *,
+        warm: bool = False,
+        engine_options: Mapping[str, Any] | None = None,
+        min_size: int | Unset = UNSET,
+        max_size: int | Unset = UNSET,
+        timeout: float | Unset = UNSET,
+        max_waiting: int | Unset | None = UNSET,
+        max_idle: float | Unset | None = UNSET,
+        max_lifetime: float | Unset | None = UNSET,
+        keepalive: float | Unset | None = UNSET,
+        reconnect_timeout: float | Unset = UNSET,
+        fair_after: float | Unset = UNSET,
+        leak_after: float | Unset | None = UNSET,
+    ) -> None:
+        numbers = _given(locals())
+        if isinstance(connection_details, DatabaseSettings):
+            self._settings = connection_details.replace(**numbers) if numbers else connection_details
+        else:
+            given = [connection_details]
+            del connection_details  # it may hold a password in the clear, and tracebacks may show locals
+            self._settings = DatabaseSettings.load(given.pop(), **numbers)
+        self._engine = _engine.build_engine(self._settings, engine_options=engine_options or {})
+        self._sessions = _session.make_sessions(self._engine)
+        if warm:
+            try:
+                self.warm_up()
+            except BaseException:
+                self.close_connections(timeout=0)
+                raise
+
+    @classmethod
+    def from_ini(
+        cls,
+        path: str | os.PathLike[str],
+        section: str = "postgresql",
+        *,
+        warm: bool = False,
+        engine_options: Mapping[str, Any] | None = None,
+        min_size: int | Unset = UNSET,
+        max_size: int | Unset = UNSET,
+        timeout: float | Unset = UNSET,
+        max_waiting: int | Unset | None = UNSET,
+        max_idle: float | Unset | None = UNSET,
+        max_lifetime: float | Unset | None = UNSET,
+        keepalive: float | Unset | None = UNSET,
+        reconnect_timeout: float | Unset = UNSET,
+        fair_after: float | Unset = UNSET,
+        leak_after: float | Unset | None = UNSET,
+    ) -> Self:
+        """A manager whose weakest source is a section of an INI file; the environment and ``.env`` go over it.
+
+        Args:
+            path: the file.
+            section: its section.
+            warm, engine_options, min_size, ...: as for the constructor.
+
+        Raises:
+            SettingsError: naming everything that is wrong, a missing file or section too.
+        """
+        numbers = _given(locals())
+        settings = DatabaseSettings.from_ini(path, section, **numbers)
+        return cls(settings, warm=warm, engine_options=engine_options)
+
+    # ---- what it is made of
+
+    @property
+    def settings(self) -> DatabaseSettings:
+        """Who connects to what, and the pool's numbers, each with its origin."""
+        return self._settings
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine. Its URL shows no secret."""
+        return self._engine
+
+    @property
+    def pool(self) -> ElasticPool:
+        """The engine's pool, which every connection comes from."""
+        return cast("ElasticPool", self._engine.pool)
+
+    @property
+    def sessions(self) -> sessionmaker[Session]:
+        """Makes sessions for those who close them themselves; ``sessions.configure(...)`` sets their options."""
+        return self._sessions
+
+    # ---- work
+
+    def execute_query(self, query: str | Executable, params: Params = None) -> QueryResult:
+        """Execute one statement, commit it, and return all its rows. See ``dbkit.query.execute_query``.
+
+        Args:
+            query: SQL text, never formatted, or any SQLAlchemy executable.
+            params: a mapping binds ``:name``, a sequence binds the driver's ``%s``; a list of mappings executes the
+                statement once for each, all or nothing.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database refused (``IntegrityError``, ``ProgrammingError``, ...).
+            PoolTimeoutError: no connection could be had in time.
+            PoolClosedError: after ``close_connections()``.
+        """
+        return _query.execute_query(self._engine, query, params)
+
+    def session_scope(self) -> AbstractContextManager[Session]:
+        """A session for the length of a block: committed, or rolled back if it raises. See ``dbkit.session``."""
+        return _session.session_scope(self._sessions)
+
+    def raw_connection(self) -> AbstractContextManager[psycopg2.extensions.connection]:
+        """The psycopg2 connection for a block: committed, or rolled back if it raises. See ``dbkit.session``."""
+        return _session.raw_connection(self._engine)
+
+    def migrate(
+        self,
+        revision: str = "head",
+        *,
+        config: str | os.PathLike[str] | Config | None = None,
+        script_location: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Upgrade the database to ``revision`` with Alembic, one process at a time. See ``dbkit.migrate.upgrade``.
+
+        Raises:
+            MigrationError: see ``dbkit.migrate.upgrade``.
+        """
+        _migrate.upgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+
+    def downgrade(
+        self,
+        revision: str,
+        *,
+        config: str | os.PathLike[str] | Config | None = None,
+        script_location: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Downgrade the database to ``revision`` (``-1``, ``base``, ...). See ``dbkit.migrate.downgrade``.
+
+        Raises:
+            MigrationError: see ``dbkit.migrate.upgrade``.
+        """
+        _migrate.downgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+
+    # ---- the pool
+
+    def stats(self) -> PoolStats:
+        """The pool at this moment."""
+        return self.pool.stats()
+
+    def warm_up(self, timeout: float | None = None) -> None:
+        """Open ``min_size`` connections, in parallel, and return when they are there.
+
+        Args:
+            timeout: seconds to wait in all; the pool's ``timeout`` if None.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the server could not be reached or refused.
+            PoolTimeoutError: they were not there in time.
+        """
+        _engine.warm_up(self._engine, timeout)
+
+    def close_connections(self, timeout: float = 5.0) -> tuple[Holder, ...]:
+        """Close everything for good. May be called again; whatever else is asked then raises ``PoolClosedError``.
+
+        Args:
+            timeout: seconds to wait for connections that are out.
+
+        Returns:
+            Who still holds a connection after that; such a connection is closed when it comes back.
+        """
+        return self.pool.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close_connections()
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):  # a debugger or an error tracker looks at a constructor that failed
+            return f"<{type(self).__name__}, not set up>"
+        return f"<{type(self).__name__} {self._settings.target}, {self.pool.status()}>"
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The pool's numbers among the arguments of a call, as far as the caller gave them."""
+    return {name: arguments[name] for name in NAMES if arguments.get(name, UNSET) is not UNSET}

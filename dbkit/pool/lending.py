@@ -1,0 +1,156 @@
+"""Lending and taking back: what SQLAlchemy asks of a pool."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from _thread import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from dbkit.errors import PoolTimeoutError
+from dbkit.events import CameBack, NotServed, Waited
+from dbkit.pool.driver import LedgerDriver
+from dbkit.pool.explain import why_timed_out
+from dbkit.pool.holders import call_site
+from dbkit.pool.liveness import FRESH
+from dbkit.pool.waiting import ThreadWaiter
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from dbkit.pool.policy import PoolPolicy
+    from dbkit.pool.slot import PooledSlot
+
+logger = logging.getLogger("dbkit.pool")
+
+
+class LendingPool(LedgerDriver):
+    """The borrower's side of the pool."""
+
+    def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
+        super().__init__(policy, **arguments)
+        if policy.leak_after is not None:
+            self._do_get = self._do_get_and_remember_where  # type: ignore[method-assign]
+
+    # ---- borrowing
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        now = monotonic()
+        slot = self._ledger.take(now)
+        if slot is not None and (now - slot.idle_since < FRESH or self._looks_alive(slot, now)):
+            slot.thread_id = get_ident()
+            return slot
+        return self._stand_in_line(slot, now)
+
+    def _do_get_and_remember_where(self) -> ConnectionPoolEntry:
+        """``_do_get`` of a pool that reports leaks."""
+        slot = cast("PooledSlot", LendingPool._do_get(self))
+        slot.leak_told = False
+        slot.borrowed_from = call_site(sys._getframe(1))
+        if slot.borrowed_at + cast("float", self.policy.leak_after) < self._alarm:
+            self._set_alarm()
+        return slot
+
+    def _looks_alive(self, slot: PooledSlot, now: float) -> bool:
+        """Without a round trip. One idle for so long that upkeep must have been asleep too is not trusted."""
+        keepalive = self.policy.keepalive
+        if keepalive is not None and now - max(slot.idle_since, slot.checked_at) > 2 * keepalive:
+            return False
+        return slot.peek.quiet()
+
+    def _stand_in_line(self, suspect: PooledSlot | None, began: float) -> PooledSlot:
+        waiter = ThreadWaiter(began)
+        deadline = began + self.policy.timeout
+        slot: PooledSlot | None = None
+        try:
+            self._join(waiter, suspect, first=False)
+            while True:
+                slot = self._await(waiter, deadline)
+                now = monotonic()
+                if now - slot.idle_since < FRESH or self._looks_alive(slot, now):
+                    slot.thread_id = get_ident()
+                    if self._observer is not None:
+                        self._tell("waited", Waited(seconds=now - began))
+                    return slot
+                suspect, slot, waiter.slot = slot, None, None
+                self._join(waiter, suspect, first=True)
+        except BaseException as error:
+            now = monotonic()
+            with self._locked() as ledger:
+                ledger.abandon(waiter, now, slot or waiter.slot)
+            self._settle_up()
+            self._tell("not_served", NotServed(seconds=now - began, error=error))
+            raise
+
+    def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
+        now = monotonic()
+        self._refuse_to_wait_for_itself()
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                ledger = self._ledger
+                if suspect is not None:
+                    ledger.suspect(suspect, now)
+                ledger.join(waiter, now, first=first)
+            finally:
+                self._owner = 0
+        self._settle_up()
+        if ledger.reconnecting.failures:
+            self._set_alarm()
+
+    def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
+        """Wait for the outcome: a slot, or the error raised here."""
+        while True:
+            in_time = waiter.wait(deadline - monotonic())
+            if waiter.slot is None and waiter.error is None:
+                with self._locked() as ledger:
+                    if in_time:
+                        ledger.look(waiter, monotonic())
+                    else:
+                        ledger.time_out(waiter, monotonic())
+                self._settle_up()
+            if waiter.error is not None:
+                raise waiter.error
+            slot: PooledSlot | None = waiter.slot
+            if slot is not None:
+                return slot
+            if not in_time:
+                raise self._timeout_error(deadline - waiter.since) from self._ledger.reconnecting.last_error
+
+    def _timeout_error(self, waited: float) -> PoolTimeoutError:
+        with self._locked() as ledger:
+            stats, trouble, paused = ledger.stats(), ledger.reconnecting, ledger.paused
+        return PoolTimeoutError(
+            why_timed_out(
+                waited,
+                stats,
+                trouble,
+                self.holders(),
+                paused=paused,
+                now=monotonic(),
+                asking=get_ident(),
+            )
+        )
+
+    # ---- giving back
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        slot: PooledSlot = record  # type: ignore[assignment]
+        connection = slot.dbapi_connection
+        if connection is None:
+            self._enter(slot, "invalidated")  # or detached
+        elif not self._fit_to_keep(connection):
+            self._enter(slot, "unfit")
+        else:
+            now = monotonic()
+            if slot.leak_told:
+                self._came_back(slot, now)
+            if self._ledger.give_back(slot, now):
+                self._enter(slot)
+
+    def _came_back(self, slot: PooledSlot, now: float) -> None:
+        slot.leak_told = False
+        seconds = now - slot.borrowed_at
+        logger.info("%s: a connection reported as leaked came back after %.1f s", self._label(), seconds)
+        self._tell("came_back", CameBack(seconds=seconds))

@@ -1,0 +1,72 @@
+"""What a pool may ask of a session on the server: to be clean, and to be able to write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg2
+from sqlalchemy import event
+
+from dbkit.pool.liveness import fit_to_keep
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+
+READ_ONLY: Final = "25006"
+"""SQLSTATE ``read_only_sql_transaction``."""
+
+
+def discarded(connection: Any) -> bool:
+    """Whether a connection that comes back is fit to keep, after ``DISCARD ALL``: one round trip.
+
+    Clears what a rollback leaves: ``SET``, ``SET ROLE``, temporary tables, advisory locks, ``LISTEN``, prepared
+    statements. It also resets what a ``connect`` event set; put that into ``options`` instead.
+    """
+    if not fit_to_keep(connection):
+        return False
+    try:
+        _in_autocommit(connection, "DISCARD ALL")
+    except Exception:  # noqa: BLE001 - what cannot be cleaned is not kept
+        return False
+    return True
+
+
+def can_write(connection: Any) -> bool:
+    """Whether the server lets this session write: one round trip. A standby, or a demoted primary, does not."""
+    return bool(_in_autocommit(connection, "SHOW transaction_read_only") == "off")
+
+
+def demand_writer(connection: Any) -> None:
+    """Refuse a new connection to a server that lets nobody write.
+
+    Raises:
+        psycopg2.OperationalError: in libpq's words for ``target_session_attrs=read-write``.
+    """
+    if not can_write(connection):
+        connection.close()
+        raise psycopg2.OperationalError("session is read-only (the pool was made with require_writer)")
+
+
+def watch_for_read_only(dialect: Any) -> None:
+    """Have every SQLSTATE 25006 on an engine whose pool requires a writer treated as a lost connection, which retires
+    all that were opened before: so after a failover no connection to the demoted server survives."""
+    if dialect is not None and not event.contains(dialect, "handle_error", _on_error):
+        event.listen(dialect, "handle_error", _on_error)
+
+
+def _on_error(context: ExceptionContext) -> None:
+    pool = getattr(context.engine, "pool", None)
+    if getattr(pool, "require_writer", False) and getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+        context.is_disconnect = True
+
+
+def _in_autocommit(connection: Any, statement: str) -> Any:
+    before = connection.autocommit
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0] if cursor.description else None
+    finally:
+        if not connection.closed:
+            connection.autocommit = before

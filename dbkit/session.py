@@ -1,0 +1,164 @@
+"""Scopes: a session or a driver connection for the length of a block, committed or rolled back, always given back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from psycopg2 import extensions as driver
+from sqlalchemy import exc
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session, sessionmaker
+
+logger = logging.getLogger("dbkit.session")
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """SQLAlchemy's ``sessionmaker`` for this engine, with SQLAlchemy's own defaults."""
+    from sqlalchemy.orm import sessionmaker  # not before it is needed: the ORM is half of SQLAlchemy's import time
+
+    return sessionmaker(engine)
+
+
+@contextmanager
+def session_scope(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A session for the length of the block: committed at its end, or rolled back if it raises anything at all.
+
+    The connection goes back to the pool in either case, also after ``KeyboardInterrupt`` and when a generator that
+    holds the scope is abandoned. It is borrowed at the first statement, not before. The block may commit in between.
+    A scope within a scope is a session of its own, with a connection and a transaction of its own.
+
+    As with any SQLAlchemy session, objects are expired by the commit. To read them after the block, make the
+    sessions with ``expire_on_commit=False`` (``db.sessions.configure(expire_on_commit=False)``).
+
+    Args:
+        sessions: makes the session.
+
+    Raises:
+        whatever the block raises, unchanged, or what the commit raises (``sqlalchemy.exc.IntegrityError``, ...).
+
+    A session belongs to one thread; any number of threads may have scopes.
+    """
+    session = sessions()
+    try:
+        yield session
+        session.commit()
+    except BaseException:
+        try:
+            session.rollback()
+        except Exception:
+            logger.warning("The rollback failed too; the connection is discarded.", exc_info=True)
+            session.invalidate()
+        raise
+    finally:
+        session.close()
+
+
+@contextmanager
+def raw_connection(engine: Engine) -> Iterator[driver.connection]:
+    """The psycopg2 connection itself, out of the pool, for the length of the block: COPY, LISTEN, server-side cursors.
+
+    Committed at the end of the block, or rolled back if it raises anything at all; always given back, with the
+    ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable`` and ``cursor_factory`` it came with. Errors are
+    psycopg2's own. A connection that is lost or closed in the block is replaced by the pool. What SQL changes in
+    the session (``SET``, ``LISTEN``, temporary tables) stays with the connection.
+
+    Args:
+        engine: whose pool to borrow from.
+
+    Raises:
+        whatever the block raises, unchanged.
+        sqlalchemy.exc.PendingRollbackError: the block ended well, but an error it did not pass on had aborted its
+            transaction, so that nothing could be committed.
+        sqlalchemy.exc.OperationalError: the connection could not be opened.
+        PoolTimeoutError: no connection could be had in time.
+    """
+    with engine.connect() as borrowed:
+        connection = cast("driver.connection", borrowed.connection.dbapi_connection)
+        manners = _Manners.of(connection)
+        try:
+            yield connection
+            _commit(connection)
+        except BaseException as error:
+            if engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
+                connection.close()
+            raise
+        finally:
+            if not _tidy(connection, manners):
+                borrowed.invalidate()
+
+
+_CLOSED_BY_BORROWER = 1
+"""What psycopg2 says of a connection after ``close()``; one that broke is 2, and its commit an error."""
+
+
+@dataclass(frozen=True)
+class _Manners:
+    """How a connection behaves on the client's side: what psycopg2 lets a borrower change."""
+
+    autocommit: bool
+    isolation_level: int | None
+    readonly: bool | None
+    deferrable: bool | None
+    cursor_factory: Any
+
+    @classmethod
+    def of(cls, connection: driver.connection) -> Self:
+        return cls(
+            connection.autocommit,
+            connection.isolation_level,
+            connection.readonly,
+            connection.deferrable,
+            connection.cursor_factory,
+        )
+
+    def give_to(self, connection: driver.connection) -> None:
+        if type(self).of(connection) == self:
+            return
+        connection.autocommit = False  # so that the others are not sent to the server one by one
+        settings: Any = connection
+        settings.isolation_level = self.isolation_level
+        settings.readonly = self.readonly
+        settings.deferrable = self.deferrable
+        settings.cursor_factory = self.cursor_factory
+        connection.autocommit = self.autocommit
+
+
+def _commit(connection: driver.connection) -> None:
+    if connection.closed == _CLOSED_BY_BORROWER:
+        return  # as he may; the driver rolled back
+    if connection.get_transaction_status() == driver.TRANSACTION_STATUS_INERROR:
+        raise exc.PendingRollbackError(
+            "Nothing was committed: an error inside the block had aborted the transaction. "
+            "Let the error out of the block, or call rollback() where it is handled."
+        )
+    connection.commit()
+    if (
+        connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE
+    ):  # autocommit, and a BEGIN of the borrower's
+        _say(connection, "COMMIT")
+
+
+def _tidy(connection: driver.connection, manners: _Manners) -> bool:
+    """Bring the connection back to how it came; False where it is of no more use."""
+    if connection.closed:
+        return False
+    try:
+        connection.rollback()
+        if connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE:
+            _say(connection, "ROLLBACK")
+        manners.give_to(connection)
+    except Exception:
+        logger.warning("A connection could not be brought back to how it came; it is discarded.", exc_info=True)
+        return False
+    return True
+
+
+def _say(connection: driver.connection, command: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(command)

@@ -1,0 +1,1 @@
+"""Applications built on dbkit, to read and to copy from."""

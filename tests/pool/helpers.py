@@ -1,0 +1,248 @@
+"""What the tests of the pool's driver share: waiting for conditions, threads that report, and doubles for connects."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.pool import Pool
+
+from dbkit.pool.elastic import ElasticPool
+
+PATIENCE = 10.0
+"""Seconds until a condition that should have come true counts as a failure."""
+
+QUIET = {"min_size": 0, "max_idle": None, "max_lifetime": None, "keepalive": None}
+"""Pool numbers with which nothing happens that the test did not ask for."""
+
+POOL_EVENTS = (
+    "connect",
+    "first_connect",
+    "checkout",
+    "checkin",
+    "reset",
+    "invalidate",
+    "soft_invalidate",
+    "close",
+    "detach",
+    "close_detached",
+)
+
+_numbers = itertools.count(1)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Poll until the condition is true and return what it returned; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: the condition in {condition!r}"
+        time.sleep(0.002)
+    return found
+
+
+def unique(word: str) -> str:
+    """Return a name nobody else on the server uses in this run of the worker."""
+    return f"{word}_{next(_numbers)}"
+
+
+def sqlalchemy_url(url: str) -> Any:
+    """Return the URL for psycopg2 on every line of SQLAlchemy."""
+    return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+@contextmanager
+def engine_on(url: str, *, name: str = "dbkit-test", **arguments: Any) -> Iterator[Engine]:
+    """An engine on an ``ElasticPool`` (or another ``poolclass``), disposed at the end.
+
+    Args:
+        url: the database's.
+        name: its ``application_name``.
+        **arguments: ``create_engine``'s, the pool's among them.
+    """
+    arguments.setdefault("poolclass", ElasticPool)
+    if "creator" not in arguments:
+        arguments.setdefault("connect_args", {"application_name": name})
+    engine = create_engine(sqlalchemy_url(url), **arguments)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+class Connects:
+    """A creator around ``psycopg2.connect`` that counts, can be held up at a gate, and can be made to fail.
+
+    Attributes:
+        gate: while cleared, connects wait there.
+        error: makes the exception that connects raise; None lets them through.
+        begun: connects begun so far.
+        under_way: connects under way.
+        most: the most that ever were under way at once.
+    """
+
+    def __init__(self, url: str, name: str = "dbkit-test") -> None:
+        self.url = url
+        self.name = name
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Callable[[], BaseException] | None = None
+        self.begun = self.under_way = self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Any:
+        with self._lock:
+            self.begun += 1
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            assert self.gate.wait(60), "nobody opened the gate"
+            if self.error is not None:
+                raise self.error()
+            return psycopg2.connect(self.url, application_name=self.name)
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+
+def refused() -> psycopg2.OperationalError:
+    """What psycopg2 raises when nobody listens: may pass."""
+    return psycopg2.OperationalError(
+        'connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
+        "\tIs the server running on that host and accepting TCP/IP connections?\n"
+    )
+
+
+def wrong_password() -> psycopg2.OperationalError:
+    """What psycopg2 raises when the server says no: will not pass."""
+    return psycopg2.OperationalError(
+        'connection to server at "127.0.0.1", port 1 failed: FATAL:  password authentication failed for user "x"\n'
+    )
+
+
+class Task(threading.Thread):
+    """A daemon thread that keeps what its function returned or raised."""
+
+    def __init__(self, work: Callable[..., Any], *arguments: Any, name: str | None = None) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._given = arguments
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._work(*self._given)
+        except BaseException as error:
+            self.error = error
+
+    def outcome(self, seconds: float = PATIENCE) -> Any:
+        """Return what the function returned, or raise what it raised."""
+        self.join(seconds)
+        assert not self.is_alive(), f"{self.name} still runs after {seconds:g} s, at {where(self)}"
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def where(thread: threading.Thread) -> str:
+    """Return the innermost place a thread is at."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f"{frame.f_code.co_qualname}:{frame.f_lineno}" if frame else "its end"
+
+
+class Borrower:
+    """A thread that borrows one connection and keeps it until told to give it back."""
+
+    def __init__(self, pool: Pool, name: str | None = None) -> None:
+        self.has_it = threading.Event()
+        self._release = threading.Event()
+        self.pid = 0
+        self._pool = pool
+        self.task = Task(self._work, name=name)
+
+    def _work(self) -> int:
+        connection = self._pool.connect()
+        self.pid = connection.driver_connection.get_backend_pid()
+        self.has_it.set()
+        assert self._release.wait(60)
+        connection.close()
+        return self.pid
+
+    def give_back(self) -> int:
+        """Have it given back; return the backend's pid."""
+        self._release.set()
+        pid: int = self.task.outcome()
+        return pid
+
+
+def in_line(pool: Any, count: int) -> None:
+    """Wait until so many borrowers stand in line."""
+    eventually(lambda: pool.stats().waiting == count)
+
+
+def at_rest(pool: Any, **expected: int) -> None:
+    """Wait until the pool's numbers are these."""
+    eventually(lambda: all(getattr(pool.stats(), name) == number for name, number in expected.items()))
+
+
+class Recorder:
+    """Writes down the names of the pool events, in order."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.names: list[str] = []
+        for name in POOL_EVENTS:
+            event.listen(pool, name, self._noting(name))
+
+    def _noting(self, name: str) -> Callable[..., None]:
+        def note(*_: Any) -> None:
+            self.names.append(name)
+
+        return note
+
+    def taken(self) -> list[str]:
+        """Return what was recorded since last asked."""
+        names, self.names[:] = self.names.copy(), []
+        return names
+
+
+class Admin:
+    """A connection of the tests' own, to see and to kill what the pools have on the server."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg2.connect(url, application_name="admin")
+        self._connection.autocommit = True
+        self._lock = threading.Lock()
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement; return its rows."""
+        with self._lock, self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def pids(self, name: str) -> set[int]:
+        """Return the backends whose application has this name."""
+        found = self.rows("SELECT pid FROM pg_stat_activity WHERE application_name = %s", name)
+        return {pid for (pid,) in found}
+
+    def kill(self, *pids: int) -> None:
+        """End these backends and wait until they are gone."""
+        for pid in pids:
+            self.rows("SELECT pg_terminate_backend(%s, 5000)", pid)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def pid_of(connection: Any) -> int:
+    """Return the backend's pid of a SQLAlchemy or pool connection, without asking the server."""
+    fairy = connection.connection if isinstance(connection, Connection) else connection
+    pid: int = fairy.driver_connection.get_backend_pid()
+    return pid

@@ -1,0 +1,376 @@
+"""A dead idle connection is replaced silently, a quiet one costs no round trip, and a borrower never pays for a ping."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import Engine, event, exc, text
+
+from dbkit.errors import PoolTimeoutError
+from dbkit.pool import slot
+from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.liveness import Peek, fit_to_keep
+
+from .helpers import QUIET, Admin, Connects, Task, at_rest, engine_on, eventually, pid_of, unique
+
+
+def stale(pool: Any) -> None:
+    """Make what is idle old enough that it is looked at before it is borrowed."""
+    with pool._locked() as ledger:
+        for idle in ledger.idle:
+            idle.idle_since -= 1
+
+
+def count_pings(engine: Engine) -> list[object]:
+    """Return the list that every ping from now on is noted in."""
+    pinged: list[object] = []
+    original = engine.dialect._do_ping_w_event
+
+    def note(connection: object) -> bool:
+        pinged.append(connection)
+        return original(connection)
+
+    engine.dialect._do_ping_w_event = note  # type: ignore[method-assign]
+    return pinged
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """Stop these server processes, and let them go on at the end whatever happens."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_connection_killed_while_idle_is_replaced_silently(shared_database: str, admin: Admin):
+    with engine_on(shared_database, **QUIET) as engine:
+        with engine.connect() as connection:
+            pid = pid_of(connection)
+        stale(engine.pool)
+        admin.kill(pid)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT 1")) == 1
+            assert pid_of(connection) != pid
+        at_rest(engine.pool, size=1, idle=1)
+        assert engine.pool.stats().closes == {"dead": 1}
+        assert engine.pool.stats().borrows == 2
+
+
+def test_when_all_idle_ones_are_killed_at_once_no_borrower_sees_it(shared_database: str, admin: Admin):
+    name = unique("massacre")
+    with engine_on(shared_database, name=name, **QUIET | {"min_size": 8, "max_size": 8}) as engine:
+        engine.pool.warm_up()
+        before = admin.pids(name)
+        assert len(before) == 8
+        stale(engine.pool)
+        admin.kill(*before)
+
+        def work() -> int:
+            with engine.connect() as connection:
+                found: int = connection.scalar(text("SELECT pg_backend_pid()"))
+                return found
+
+        tasks = [Task(work) for _ in range(8)]
+        assert not before & {task.outcome() for task in tasks}
+        at_rest(engine.pool, size=8, idle=8)
+        assert engine.pool.stats().closes["dead"] == 8
+        assert engine.pool.stats().open_failures == 0
+
+
+def test_one_dead_connection_has_the_others_looked_at(shared_database: str, admin: Admin):
+    name = unique("others")
+    with engine_on(shared_database, name=name, **QUIET | {"min_size": 5, "max_size": 5}) as engine:
+        engine.pool.warm_up()
+        before = admin.pids(name)
+        stale(engine.pool)
+        admin.kill(*before)
+        with engine.connect():  # one borrower finds one of them
+            pass
+        at_rest(engine.pool, size=5, idle=5)
+        eventually(lambda: engine.pool.stats().closes == {"dead": 5})
+        assert not admin.pids(name) & before
+
+
+def test_a_notify_does_not_cost_the_connection(shared_database: str, admin: Admin):
+    channel = unique("channel")
+    with engine_on(shared_database, isolation_level="AUTOCOMMIT", **QUIET) as engine:
+        with engine.connect() as connection:
+            connection.execute(text(f"LISTEN {channel}"))
+            pid = pid_of(connection)
+            driver_connection = connection.connection.driver_connection
+        pinged = count_pings(engine)
+        stale(engine.pool)
+        admin.rows(f"NOTIFY {channel}, 'hello'")
+        eventually(lambda: not Peek(driver_connection).quiet())
+        with engine.connect() as connection:
+            assert pid_of(connection) == pid
+        assert len(pinged) == 1
+        assert [notify.payload for notify in driver_connection.notifies] == ["hello"]
+        assert engine.pool.stats().opens == 1
+
+
+def test_a_quiet_connection_costs_no_round_trip(shared_database: str, admin: Admin):
+    with engine_on(shared_database, isolation_level="AUTOCOMMIT", **QUIET) as engine:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 'the last statement'"))
+            pid = pid_of(connection)
+        pinged = count_pings(engine)
+
+        def last_statement() -> tuple[Any, ...]:
+            return admin.rows("SELECT query, query_start, state_change FROM pg_stat_activity WHERE pid = %s", pid)[0]
+
+        before = last_statement()
+        assert "the last statement" in before[0]
+        for _ in range(20):
+            stale(engine.pool)
+            with engine.connect():
+                pass
+        assert last_statement() == before
+        assert pinged == []
+
+
+def test_one_idle_for_longer_than_upkeep_would_allow_is_asked(shared_database: str):
+    """As after the machine slept: nobody pinged it in time, so it is not trusted unasked."""
+    with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
+        with engine.connect():
+            pass
+        pinged = count_pings(engine)
+        with engine.pool._locked() as ledger:
+            ledger.idle[0].idle_since -= 3000
+            ledger.idle[0].checked_at -= 3000
+        with engine.connect():
+            pass
+        assert len(pinged) == 1
+        assert engine.pool.stats().opens == 1
+
+
+class Double:
+    """A connection with nothing but what DB-API demands."""
+
+    def __init__(self) -> None:
+        self.rollbacks = 0
+        self.was_closed = False
+
+    def rollback(self) -> None:
+        self.rollbacks += 1
+
+    def commit(self) -> None: ...
+
+    def cursor(self) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.was_closed = True
+
+
+class DoubleWithoutASocket(Double):
+    """One that has the method but nothing behind it."""
+
+    closed = 0
+
+    def fileno(self) -> int:
+        raise OSError("no socket here")
+
+    def get_transaction_status(self) -> int:
+        return 0
+
+
+class DoubleWithAMock(Double):
+    """One whose every attribute is something, as mocks have it."""
+
+    closed = 0
+
+    def fileno(self) -> object:
+        return object()
+
+
+@pytest.mark.parametrize("kind", [Double, DoubleWithoutASocket, DoubleWithAMock])
+def test_a_double_without_a_real_socket_works(kind: type[Double]):
+    pool = ElasticPool(kind, **QUIET)
+    connection = pool.connect()
+    double: Double = connection.dbapi_connection  # type: ignore[assignment]
+    connection.close()
+    stale(pool)
+    again = pool.connect()
+    assert again.dbapi_connection is double
+    again.close()
+    assert double.rollbacks == 2
+    pool.dispose()
+    assert double.was_closed
+
+
+def test_a_transaction_begun_behind_sqlalchemys_back_goes_to_nobody(shared_database: str):
+    with engine_on(shared_database, isolation_level="AUTOCOMMIT", **QUIET | {"max_size": 1}) as engine:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            pid = pid_of(connection)
+        with engine.connect() as connection:
+            status = connection.connection.driver_connection.get_transaction_status()
+            assert status == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+            # In autocommit mode psycopg2's rollback() sends none, so only another connection is clean.
+            assert pid_of(connection) != pid
+        assert engine.pool.stats().closes == {"unfit": 1}
+
+
+def test_whoever_asks_for_no_reset_gets_his_transaction_back(shared_database: str):
+    with engine_on(shared_database, pool_reset_on_return=None, **QUIET) as engine:
+        connection = engine.raw_connection()
+        connection.cursor().execute("SELECT 1")
+        driver_connection = connection.driver_connection
+        connection.close()
+        assert driver_connection.get_transaction_status() == psycopg2.extensions.TRANSACTION_STATUS_INTRANS
+        again = engine.raw_connection()
+        assert again.driver_connection is driver_connection
+        again.rollback()
+        again.close()
+
+
+def test_without_a_reset_a_closed_connection_is_still_noticed(shared_database: str):
+    with engine_on(shared_database, pool_reset_on_return=None, **QUIET | {"max_size": 1}) as engine:
+        connection = engine.raw_connection()
+        connection.driver_connection.close()
+        connection.close()
+        with engine.connect() as another:
+            assert another.scalar(text("SELECT 1")) == 1
+
+
+def test_a_frozen_server_does_not_block_a_borrower_beyond_his_timeout(
+    shared_database: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slot, "PING_TIMEOUT", 1.0)
+    with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.2, "keepalive": 1000}) as engine:
+        with engine.connect() as connection:
+            pid = pid_of(connection)
+        with engine.pool._locked() as ledger:
+            ledger.idle[0].idle_since -= 3000
+            ledger.idle[0].checked_at -= 3000
+        with frozen(pid):
+            began = time.monotonic()
+            with pytest.raises(PoolTimeoutError, match="1 opening"):
+                engine.connect()
+            assert time.monotonic() - began < 5
+            # The ping is given up after a while, and its slot is there for the next.
+            at_rest(engine.pool, size=0, opening=0)
+            assert engine.pool.stats().closes == {"dead": 1}
+        at_rest(engine.pool, waiting=0)
+        with borrowed_soon(engine) as connection:
+            assert pid_of(connection) != pid
+
+
+@contextmanager
+def borrowed_soon(engine: Engine) -> Iterator[Any]:
+    """Borrow although ``timeout`` is shorter than a connect may take."""
+    found: list[Any] = []
+
+    def attempt() -> bool:
+        try:
+            found.append(engine.connect())
+        except PoolTimeoutError:
+            return False
+        return True
+
+    eventually(attempt)
+    with found[0]:
+        yield found[0]
+
+
+def test_a_borrower_with_time_to_spare_gets_another_after_a_ping_that_hangs(
+    shared_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slot, "PING_TIMEOUT", 0.2)
+    with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 30, "keepalive": 1000}) as engine:
+        with engine.connect() as connection:
+            pid = pid_of(connection)
+        with engine.pool._locked() as ledger:
+            ledger.idle[0].idle_since -= 3000
+            ledger.idle[0].checked_at -= 3000
+        with frozen(pid), engine.connect() as connection:
+            assert pid_of(connection) != pid
+            assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_a_ping_that_is_answered_is_left_alone_by_its_watch(shared_database: str, monkeypatch: pytest.MonkeyPatch):
+    rung: list[float] = []
+    original = slot.call_at
+
+    def soon(when: float, ring: Any) -> None:
+        def note() -> None:
+            ring()
+            rung.append(when)
+
+        original(min(when, time.monotonic() + 0.05), note)
+
+    with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
+        with engine.connect() as connection:
+            pid = pid_of(connection)
+        monkeypatch.setattr(slot, "call_at", soon)
+        held = engine.raw_connection()
+        record: Any = held._connection_record
+        assert record.ping(engine.dialect)
+        eventually(lambda: rung)
+        assert pid_of(held) == pid
+        held.cursor().execute("SELECT 1")
+        held.close()
+
+
+def test_an_error_that_means_the_server_went_away_condemns_the_others(shared_database: str, admin: Admin):
+    with engine_on(shared_database, **QUIET) as engine:
+        held = engine.connect()
+        with engine.connect():
+            pass
+        at_rest(engine.pool, idle=1, in_use=1)
+        admin.kill(pid_of(held))
+        with pytest.raises(exc.OperationalError):
+            held.execute(text("SELECT 1"))
+        held.close()
+        at_rest(engine.pool, size=0)
+        assert engine.pool.stats().closes == {"invalidated": 2}
+
+
+def test_fit_to_keep_tells_open_and_idle_from_all_else(shared_database: str):
+    connection = psycopg2.connect(shared_database)
+    assert fit_to_keep(connection)
+    connection.cursor().execute("SELECT 1")
+    assert not fit_to_keep(connection)
+    connection.rollback()
+    assert fit_to_keep(connection)
+    connection.close()
+    assert not fit_to_keep(connection)
+    assert fit_to_keep(object())
+
+
+def test_a_dead_connection_at_ones_turn_keeps_ones_place_in_the_line(shared_database: str, admin: Admin):
+    """Handed a connection that died on its way, a waiter is first in line for the next one."""
+    connects = Connects(shared_database)
+    with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "fair_after": 0}) as engine:
+        held = engine.raw_connection()
+        order: list[str] = []
+
+        def borrow(who: str) -> None:
+            with engine.connect():
+                order.append(who)
+
+        tasks = []
+        for place, who in enumerate(("first", "second")):
+            tasks.append(Task(borrow, who))
+            eventually(lambda place=place: engine.pool.stats().waiting == place + 1)
+        # It dies in the very moment in which it is given back.
+        event.listen(engine.pool, "checkin", lambda *_: admin.kill(pid), once=True)
+        pid = pid_of(held)
+        held.close()
+        for task in tasks:
+            task.outcome()
+        assert order == ["first", "second"]
+        assert connects.begun == 2
+
