@@ -103,37 +103,44 @@ class LedgerDriver(Pool):
     @contextmanager
     def _locked(self) -> Iterator[Ledger[PooledSlot, ThreadWaiter]]:
         """The ledger, under the lock. ``_settle_up`` must follow. The busiest paths write this out."""
-        self._refuse_to_wait_for_itself()
+        me = self._who()
         with self._lock:
-            self._owner = get_ident()
             try:
+                self._owner = me
                 yield self._ledger
             finally:
                 self._owner = 0
 
-    def _refuse_to_wait_for_itself(self) -> None:
-        """
+    def _is_inside(self, me: int) -> bool:
+        """Whether the thread with this number is inside the lock, and this code runs in the midst of that."""
+        return self._owner == me and self._lock.locked()
+
+    def _who(self) -> int:
+        """The number of this thread, which is about to take the lock.
+
         Raises:
-            DbkitError: this very thread is inside the lock, below a signal handler or a finalizer.
+            DbkitError: it is inside already, below a signal handler or a finalizer, and would wait for itself.
         """
-        if self._owner == get_ident():
+        me = get_ident()
+        if self._is_inside(me):
             raise DbkitError(
                 "a signal handler or a finalizer used the pool while its thread was inside the pool's lock; "
                 "let it set a flag, and do the work outside of it"
             )
+        return me
 
     def _settle_up(self, *, close_here: bool = False) -> None:
         """Enter what lies in the inbox, then do all there is to do. Safe from anywhere; does nothing under the lock."""
         me = get_ident()
-        if self._owner == me:
+        if self._is_inside(me):
             return
         inbox, to_wake, todo = self._inbox, self._ledger.to_wake, self._ledger.todo
         while inbox or to_wake or todo:
             if inbox:
                 now = monotonic()
                 with self._lock:
-                    self._owner = me
                     try:
+                        self._owner = me
                         while inbox:
                             slot, why = inbox.popleft()
                             if why is None:
@@ -223,10 +230,12 @@ class LedgerDriver(Pool):
                 self._alarm = due
         self._settle_up()
         if earlier:
-            call_at(due, partial(_ring, self._ref))
+            call_at(due, partial(_ring, self._ref, due))
 
-    def _upkeep(self) -> None:
+    def _upkeep(self, due: float) -> None:
         with self._locked() as ledger:
+            if due != self._alarm:  # an earlier one was set meanwhile, and took over
+                return
             self._alarm = float("inf")
             now = monotonic()
             ledger.upkeep(now)
@@ -284,10 +293,10 @@ def _nothing(_: object) -> None:
     """The callback that a weak reference needs to be cleared early."""
 
 
-def _ring(pool_ref: weakref.ref[LedgerDriver]) -> None:
+def _ring(pool_ref: weakref.ref[LedgerDriver], due: float) -> None:
     pool = pool_ref()
     if pool is not None:
-        pool._upkeep()
+        pool._upkeep(due)
 
 
 def _wake_next(to_wake: deque[ThreadWaiter]) -> None:

@@ -41,9 +41,9 @@ def why_timed_out(
     )
     if paused:
         return text + " The pool is paused; resume() serves the line."
-    if trouble.last_error is not None:
+    if trouble.failures:
         return text + (
             f" The server cannot be reached: {trouble.failures} attempts failed in {now - trouble.since:.1f} s, "
-            f"the last with: {str(trouble.last_error).strip()}"
+            f"the last with: {trouble.last_words}"
         )
     return text + (" Held by:" + tell(holders, asking=asking) if holders else "")

@@ -111,6 +111,7 @@ class Ledger(Books[S, W]):
 
     def time_out(self, waiter: W, now: float) -> None:
         """A waiter's time is up. He leaves, unless his outcome came at the last moment; then he has that."""
+        self.look(waiter, now)
         if self.leave(waiter, now):
             self.timeouts += 1
 
@@ -178,6 +179,7 @@ class Ledger(Books[S, W]):
         if self.line and not self.reconnecting.riding_out:
             waiter, _ = self.line.popitem(last=False)
             waiter.error = error
+            self.reconnecting.last_error = None
             self.to_wake.append(waiter)
             self._front_changed()
         self.settle(now)

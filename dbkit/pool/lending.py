@@ -38,7 +38,11 @@ class LendingPool(LedgerDriver):
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
         slot = self._ledger.take(now)
-        if slot is not None and (now - slot.idle_since < FRESH or self._looks_alive(slot, now)):
+        if (
+            slot is not None
+            and slot.starttime >= self._invalidate_time  # else the pool was invalidated just now
+            and (now - slot.idle_since < FRESH or self._looks_alive(slot, now))
+        ):
             slot.thread_id = get_ident()
             return slot
         return self._stand_in_line(slot, now)
@@ -85,11 +89,11 @@ class LendingPool(LedgerDriver):
 
     def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
         now = monotonic()
-        self._refuse_to_wait_for_itself()
+        me = self._who()
+        ledger = self._ledger
         with self._lock:
-            self._owner = get_ident()
             try:
-                ledger = self._ledger
+                self._owner = me
                 if suspect is not None:
                     ledger.suspect(suspect, now)
                 ledger.join(waiter, now, first=first)
@@ -139,15 +143,19 @@ class LendingPool(LedgerDriver):
         slot: PooledSlot = record  # type: ignore[assignment]
         connection = slot.dbapi_connection
         if connection is None:
-            self._enter(slot, "invalidated")  # or detached
+            self._enter(slot, "invalidated" if slot.retire_why == "invalidated" else "detached")
         elif not self._fit_to_keep(connection):
             self._enter(slot, "unfit")
         else:
             now = monotonic()
             if slot.leak_told:
                 self._came_back(slot, now)
-            if self._ledger.give_back(slot, now):
+            try:
+                if self._ledger.give_back(slot, now):
+                    self._enter(slot)
+            except BaseException:  # interrupted, perhaps after it lay idle and before anybody was told
                 self._enter(slot)
+                raise
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         slot.leak_told = False

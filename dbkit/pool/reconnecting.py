@@ -14,7 +14,7 @@ class Reconnecting:
     rides out an outage that may pass, for ``patience`` seconds: its waiters wait for the server instead of being told.
     """
 
-    __slots__ = ("_patience", "failures", "has_worked", "last_error", "retry_at", "riding_out", "since")
+    __slots__ = ("_patience", "failures", "has_worked", "last_error", "last_words", "retry_at", "riding_out", "since")
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
@@ -33,11 +33,15 @@ class Reconnecting:
         self.riding_out = False
         """Waiters wait for the outage to pass instead of being told."""
         self.last_error: BaseException | None = None
+        """What the last connect raised, unless a waiter was told: it would keep alive all that he has in his frames."""
+        self.last_words = ""
+        """What it said."""
 
     def failed(self, error: BaseException, now: float, *, transient: bool, jitter: float) -> None:
         """A connect failed; ``transient`` says whether trying again may help, ``jitter`` is in [0, 1)."""
         self.failures += 1
         self.last_error = error
+        self.last_words = str(error).strip() or type(error).__name__
         self.since = min(self.since, now)
         self.retry_at = now + retry_delay(self.failures, jitter)
         self.riding_out = transient and self.has_worked and now - self.since < self._patience

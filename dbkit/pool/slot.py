@@ -82,12 +82,17 @@ class PooledSlot(_ConnectionRecord):
         """Who has it."""
         return Borrow(thread_id=self.thread_id, since=self.borrowed_at, site=self.borrowed_from)
 
+    def get_connection(self) -> DBAPIConnection:
+        """The connection. Opens it if there is none; never reconnects under a borrower who was lent one, which would
+        happen on his time and without his deadline: a connection that is to go retires when it comes back."""
+        if self.state is State.IN_USE and self.dbapi_connection is not None:
+            return self.dbapi_connection
+        return super().get_connection()
+
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
-        """As SQLAlchemy's; a soft one retires the connection when it comes back, instead of reconnecting under the
-        next borrower."""
+        """As SQLAlchemy's; a soft one, too, retires the connection when it comes back."""
+        self.retire_at, self.retire_why = -math.inf, "invalidated"
         super().invalidate(e, soft)
-        if soft:
-            self.retire_at, self.retire_why = -math.inf, "invalidated"
 
     def ping(self, dialect: Dialect | _ConnDialect, *, demand_writer: bool = False) -> bool:
         """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered (and lets us write, if demanded)."""

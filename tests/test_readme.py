@@ -1,0 +1,80 @@
+"""The README runs as written, but for the server's address."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, String, Table, inspect
+from sqlalchemy.orm import registry
+
+from dbkit.pool.policy import NAMES, PoolPolicy
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+ENV = """
+from alembic import context
+from dbkit import DatabaseConnectionManager
+from dbkit.migrate import run_migrations
+
+run_migrations(context, None, otherwise=DatabaseConnectionManager)
+"""
+
+
+class User:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+@pytest.fixture
+def users(server, database):
+    table = Table("users", MetaData(), Column("id", Integer, primary_key=True), Column("name", String))
+    mapper = registry()
+    mapper.map_imperatively(User, table)
+    server.execute(
+        "CREATE TABLE users (id serial PRIMARY KEY, name text, active boolean DEFAULT true)",
+        database=database.rsplit("/", 1)[1],
+    )
+    yield
+    mapper.dispose()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A user's own project: Alembic set up, with nothing to migrate yet."""
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n")
+    (tmp_path / "migrations" / "env.py").write_text(ENV)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_ten_lines(users, project, database, capsys):
+    code = BLOCKS[0].replace("postgresql://user:pass@localhost/test_db", database)
+    assert database in code
+    names: dict[str, object] = {"User": User}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["db"].engine.pool.stats().size == 0
+    exec(compile(code, "README.md", "exec"), names)
+    assert "1 Ada" in capsys.readouterr().out
+
+
+def test_the_pool_alone(database):
+    code = BLOCKS[1].replace(
+        "postgresql+psycopg2://user:pass@localhost/test_db", database.replace("://", "+psycopg2://")
+    )
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    engine = names["engine"]
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_the_table_of_settings_has_every_number_and_its_default():
+    rows = dict(re.findall(r"^\| `(\w+)` \| \w+ \| ([\w.]+) \|", README, re.MULTILINE))
+    assert tuple(rows) == NAMES
+    for name, default in rows.items():
+        expected = getattr(PoolPolicy(), name)
+        assert default == "none" if expected is None else float(default) == expected
