@@ -43,6 +43,8 @@ class Books(Generic[S, W]):
         self.line: OrderedDict[W, None] = OrderedDict()
         self.overtake_until = math.inf
         """Newcomers may take an idle slot before this moment: then the front waiter is due."""
+        self.attend_at = math.inf
+        """A slot given back before this moment concerns nobody in line, or only one who is about to look anyway."""
         self.slots: WeakSet[S] = WeakSet()
         self.to_wake: deque[W] = deque()
         """To be woken: they have an outcome, or are called to come and look."""
@@ -119,6 +121,7 @@ class Books(Generic[S, W]):
                 front = next(iter(self.line))
                 if not front.called:
                     front.called = True
+                    self.attend_at = self.overtake_until
                     self.to_wake.append(front)
                 break
             if (slot := self._pop_idle()) is not None:
@@ -183,11 +186,13 @@ class Books(Generic[S, W]):
 
     def _front_changed(self) -> None:
         if self.paused:
-            self.overtake_until = -math.inf
+            self.overtake_until = self.attend_at = -math.inf
         elif self.line:
-            self.overtake_until = next(iter(self.line)).due_at
+            front = next(iter(self.line))
+            self.overtake_until = front.due_at
+            self.attend_at = front.due_at if front.called else -math.inf
         else:
-            self.overtake_until = math.inf
+            self.overtake_until = self.attend_at = math.inf
 
     def _pop_idle(self) -> S | None:
         try:

@@ -19,9 +19,9 @@ Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
    or the job that opens or checks it. The ledger itself keeps only weak references to slots that are out.
 3. No slot sits idle while a waiter who is due stands in line. If slots are idle while one who
-   is not yet due stands in front, he has been called to come and look (``called``). No waiter stands in line while
-   there is room to grow and nothing is being opened for him, unless the front was called and is about to look, or an
-   outage's backoff says not yet.
+   is not yet due stands in front, he has been called and is about to look (``called``). No waiter stands in line while
+   there is room to grow and nothing is being opened for him, unless the front is about to look, or an outage's backoff
+   says not yet.
 4. A waiter gets exactly one outcome: a slot, an error, or he leaves. A slot that reaches him too late goes on.
 5. Waiters are served in order. A newcomer may overtake only until the one in front is due: ``fair_after`` from when he
    came, for each turn of all connections that he had to wait for anyway (``TURNS`` at most).
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 TURNS: Final = 10
 """How many times ``fair_after`` a waiter at the end of a long line may be overtaken; see docs/decisions/fairness.md."""
+
+BREATH: Final = 0.002
+"""Seconds until a waiter who was called and overtaken looks again. An idle connection waits for him no longer than
+that; calling him for each return instead would cost a thread switch each, for nothing."""
 
 
 class Ledger(Books[S, W]):
@@ -93,12 +97,21 @@ class Ledger(Books[S, W]):
         self._front_changed()
         self.settle(now)
 
-    def look(self, waiter: W, now: float) -> None:
-        """A called waiter comes to look: what is idle is his, if he is still in front."""
-        waiter.called = False
-        if self.line and not self.paused and next(iter(self.line)) is waiter and (slot := self._pop_idle()) is not None:
+    def look(self, waiter: W, now: float) -> float:
+        """A called waiter comes to look: what is idle is his, if he is still in front.
+
+        Returns:
+            Seconds until he is to look again by himself. One in front who was called and finds nothing was overtaken,
+            and would be with the next return, too: he takes a breath, and is not called meanwhile.
+        """
+        if self.paused or not self.line or next(iter(self.line)) is not waiter:
+            waiter.called = False
+            self.settle(now)
+            return math.inf
+        if (slot := self._pop_idle()) is not None:
             self._hand_over(slot, now)
         self.settle(now)
+        return BREATH if waiter.called and now < waiter.due_at else math.inf
 
     def leave(self, waiter: W, now: float) -> bool:
         """A waiter gives up. True if he left empty-handed, False if his outcome was there already."""
@@ -126,7 +139,7 @@ class Ledger(Books[S, W]):
         """The borrower is done; a slot that is not in use is left alone. Needs no lock.
 
         Returns:
-            True if ``sort_out`` must follow, under the lock: somebody waits, or the slot is to retire.
+            True if ``sort_out`` must follow, under the lock: for somebody who waits, or because the slot is to retire.
         """
         if slot.state is not IN_USE:
             return False
@@ -134,7 +147,7 @@ class Ledger(Books[S, W]):
         slot.state = IDLE
         slot.idle_since = now
         self.idle.append(slot)
-        return bool(self.line) or now >= slot.retire_at
+        return now >= self.attend_at or now >= slot.retire_at
 
     def sort_out(self, slot: S, now: float) -> None:
         """After ``give_back``: the slot retires if it must, and the line is served."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from _thread import get_ident
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,21 +106,23 @@ class LendingPool(LedgerDriver):
 
     def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
         """Wait for the outcome: a slot, or the error raised here."""
+        breath = inf
         while True:
-            in_time = waiter.wait(deadline - monotonic())
+            left = deadline - monotonic()
+            expired = not waiter.wait(min(left, breath)) and left <= breath
             if waiter.slot is None and waiter.error is None:
                 with self._locked() as ledger:
-                    if in_time:
-                        ledger.look(waiter, monotonic())
-                    else:
+                    if expired:
                         ledger.time_out(waiter, monotonic())
+                    else:
+                        breath = ledger.look(waiter, monotonic())
                 self._settle_up()
             if waiter.error is not None:
                 raise waiter.error
             slot: PooledSlot | None = waiter.slot
             if slot is not None:
                 return slot
-            if not in_time:
+            if expired:
                 raise self._timeout_error(deadline - waiter.since) from self._ledger.reconnecting.last_error
 
     def _timeout_error(self, waited: float) -> PoolTimeoutError:
