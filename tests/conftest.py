@@ -48,7 +48,7 @@ def _no_settings_of_the_developer() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server(_no_settings_of_the_developer: None, memory_folder: str | None) -> Iterator[EmbeddedPostgres]:
     """Return this worker's PostgreSQL server; it takes 200 connections."""
-    with EmbeddedPostgres.start(settings={"max_connections": 200}, temp_dir=memory_folder) as running:
+    with EmbeddedPostgres.start(settings={"max_connections": 200}, temp_dir=memory_folder, timeout=180) as running:
         yield running
 
 

@@ -206,8 +206,7 @@ class LedgerDriver(Pool):
         if loud:
             with self._locked() as ledger:
                 for other in loud:
-                    if other.state is State.IDLE:
-                        ledger.suspect(other, monotonic())
+                    ledger.suspect_idle(other, monotonic())
             self._settle_up()
         self._set_alarm()
 

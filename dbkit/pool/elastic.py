@@ -178,8 +178,9 @@ class ElasticPool(LendingPool):
             SettingsError: the numbers make no sense; nothing was changed.
         """
         given = {"min_size": min_size, "max_size": max_size}
-        policy = replace(self.policy, **{name: number for name, number in given.items() if number is not None})
+        changes = {name: number for name, number in given.items() if number is not None}
         with self._locked() as ledger:
+            policy = replace(self.policy, **changes)
             ledger.resize(policy, monotonic())
             self.policy = policy
         self._settle_up()
@@ -202,7 +203,8 @@ class ElasticPool(LendingPool):
             timeout: seconds to wait for connections that are out.
 
         Returns:
-            Whoever still holds a connection after that; empty when the pool is quiet.
+            Whoever still holds a connection after that; empty when the pool is quiet. At once, if another thread
+            resumes the pool meanwhile.
         """
         return self._wait_for_the_end(Ledger.pause, timeout)
 
@@ -210,6 +212,9 @@ class ElasticPool(LendingPool):
         """Serve the line again."""
         with self._locked() as ledger:
             ledger.resume(monotonic())
+            if not ledger.closed:  # whoever waits for a pause waits in vain now
+                ledger.to_wake.extend(ledger.watchers)
+                ledger.watchers.clear()
         self._settle_up()
 
     # ---- the end
@@ -240,17 +245,17 @@ class ElasticPool(LendingPool):
         self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float], None], timeout: float
     ) -> tuple[Holder, ...]:
         watcher = ThreadWaiter(monotonic())
-        with self._locked() as ledger:
-            ledger.watchers.append(watcher)
-            step(ledger, watcher.since)
-        self._settle_up(close_here=True)
-        if watcher.wait(timeout):
+        try:
+            with self._locked() as ledger:
+                ledger.watchers.append(watcher)
+                step(ledger, watcher.since)
             self._settle_up(close_here=True)
-            return ()
-        with self._locked() as ledger:
-            if watcher in ledger.watchers:
-                ledger.watchers.remove(watcher)
-        self._settle_up()
+            watcher.wait(timeout)
+        finally:  # Ctrl-C included
+            with self._locked() as ledger:
+                if watcher in ledger.watchers:
+                    ledger.watchers.remove(watcher)
+            self._settle_up(close_here=True)
         return self.holders()
 
     def recreate(self) -> ElasticPool:

@@ -46,4 +46,5 @@ def why_timed_out(
             f" The server cannot be reached: {trouble.failures} attempts failed in {now - trouble.since:.1f} s, "
             f"the last with: {trouble.last_words}"
         )
-    return text + (" Held by:" + tell(holders, asking=asking) if holders else "")
+    full = stats.in_use + stats.idle >= stats.max_size  # else he waits for a connect, not for himself
+    return text + (" Held by:" + tell(holders, asking=asking if full else None) if holders else "")

@@ -6,10 +6,18 @@ somebody asks. Where it borrowed is known only to a pool with ``leak_after``.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import psycopg2
+import sqlalchemy
+
+import dbkit.errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +31,11 @@ SHOWN: Final = 10
 _DEPTH: Final = 40
 """Frames looked at."""
 
-_NOT_THE_USERS: Final = frozenset({"sqlalchemy", "dbkit", "threading.py", "contextlib.py", "psycopg2"})
+_NOT_THE_USERS: Final = (
+    *(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (sqlalchemy, psycopg2, dbkit.errors)),
+    *(str(module.__file__) for module in (threading, contextlib)),
+)
+"""Where the calls between the user's own and the pool lie: whole packages, and single files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +104,7 @@ def places(site: CallSite) -> tuple[str, ...]:
 
 
 def _is_library(filename: str) -> bool:
-    return not _NOT_THE_USERS.isdisjoint(filename.replace("\\", "/").split("/")[-3:])
+    return filename.startswith(_NOT_THE_USERS)
 
 
 def tell(holders: Sequence[Holder], *, asking: int | None = None) -> str:

@@ -198,9 +198,16 @@ class Ledger(Books[S, W]):
         self.settle(now)
 
     def suspect(self, slot: S, now: float) -> None:
-        """This slot's connection may be dead: it is set aside and checked. Its holder says so, or it is idle."""
-        if slot.state is not IN_USE and not self._withdraw(slot):
-            return
+        """Its holder says that this slot's connection may be dead: it is set aside and checked."""
+        if slot.state is IN_USE:
+            self._set_aside(slot, now)
+
+    def suspect_idle(self, slot: S, now: float) -> None:
+        """As ``suspect``, for one seen idle; if a borrower was quicker it is his."""
+        if self._withdraw(slot):
+            self._set_aside(slot, now)
+
+    def _set_aside(self, slot: S, now: float) -> None:
         slot.state = OPENING
         self.opening += 1
         self.todo.append(Check(slot))
@@ -245,7 +252,7 @@ class Ledger(Books[S, W]):
         if policy.keepalive is not None:
             for slot in self.idle.copy():
                 if now >= _quiet_since(slot) + policy.keepalive:
-                    self.suspect(slot, now)
+                    self.suspect_idle(slot, now)
         self.settle(now)
 
     def leaks(self, now: float) -> list[S]:

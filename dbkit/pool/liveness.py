@@ -42,7 +42,12 @@ class Peek:
         """True if the server has said nothing since and the driver holds the connection for open."""
         if getattr(self._connection, "closed", 0):
             return False
-        return self._poll is None or not self._poll(0)
+        while self._poll is not None:
+            try:
+                return not self._poll(0)
+            except RuntimeError:  # another thread peeks at this moment; it takes a microsecond
+                continue
+        return True
 
 
 def is_open(connection: Any) -> bool:

@@ -19,16 +19,33 @@ READ_ONLY: Final = "25006"
 def discarded(connection: Any) -> bool:
     """Whether a connection that comes back is fit to keep, after ``DISCARD ALL``: one round trip.
 
-    Clears what a rollback leaves: ``SET``, ``SET ROLE``, temporary tables, advisory locks, ``LISTEN``, prepared
-    statements. It also resets what a ``connect`` event set; put that into ``options`` instead.
+    Clears what a rollback leaves: ``SET``, ``SET ROLE``, temporary tables, advisory locks, ``LISTEN`` and what was
+    heard, prepared statements. It also resets what a ``connect`` event set; put that into ``options`` instead.
+    The client's encoding stays as the driver knows it.
     """
     if not fit_to_keep(connection):
         return False
     try:
         _in_autocommit(connection, "DISCARD ALL")
+        _agree_with_driver(connection)
+        connection.notifies.clear()
     except Exception:  # noqa: BLE001 - what cannot be cleaned is not kept
         return False
     return True
+
+
+def _agree_with_driver(connection: Any) -> None:
+    """Put back what psycopg2 set when it connected and goes by since. No round trip unless there is something to do."""
+    believed, actual = connection.encoding, connection.get_parameter_status("client_encoding")
+    if _plain(believed) != _plain(actual):
+        _in_autocommit(connection, f"SET client_encoding TO '{_plain(believed)}'")
+    if not connection.get_parameter_status("DateStyle").startswith("ISO"):
+        _in_autocommit(connection, "SET DateStyle TO ISO")
+
+
+def _plain(encoding: str) -> str:
+    """An encoding's name as the server compares it."""
+    return "".join(filter(str.isalnum, encoding)).upper()
 
 
 def can_write(connection: Any) -> bool:
@@ -42,8 +59,13 @@ def demand_writer(connection: Any) -> None:
     Raises:
         psycopg2.OperationalError: in libpq's words for ``target_session_attrs=read-write``.
     """
-    if not can_write(connection):
-        connection.close()
+    welcome = False
+    try:
+        welcome = can_write(connection)
+    finally:
+        if not welcome:
+            connection.close()
+    if not welcome:
         raise psycopg2.OperationalError("session is read-only (the pool was made with require_writer)")
 
 

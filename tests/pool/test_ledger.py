@@ -346,7 +346,7 @@ class TestUpkeep:
         ledger = book(min_size=1, keepalive=60)
         [slot] = borrowed(ledger, 1)
         give_back(ledger, slot, 1.0)
-        ledger.suspect(slot, 2.0)
+        ledger.suspect_idle(slot, 2.0)
         todo(ledger, Check)
         ledger.checked(slot, 3.0, alive=False)
         assert [action.why for action in todo(ledger, Close)] == ["dead"]
@@ -606,7 +606,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def an_idle_one_looks_dead(self):
         if self.ledger.idle:
-            self.ledger.suspect(self.ledger.idle[0], self.now)
+            self.ledger.suspect_idle(self.ledger.idle[0], self.now)
+
+    @rule(slot=out)
+    def a_borrower_is_quicker_than_who_suspects_an_idle_one(self, slot):
+        if slot.state is State.IN_USE:
+            self.ledger.suspect_idle(slot, self.now)
+            assert slot.state is State.IN_USE
 
     @rule()
     def an_idle_one_vanishes(self):
