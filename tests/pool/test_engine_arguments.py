@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from dataclasses import fields
 
 import psycopg2
 import pytest
@@ -22,9 +21,8 @@ URL = "postgresql+psycopg2://nobody@localhost/nowhere"
 
 
 def test_every_number_of_the_policy_is_an_argument_with_its_default():
-    parameters = inspect.signature(ElasticPool).parameters
-    for number in fields(PoolPolicy):
-        assert parameters[number.name].default == number.default, number.name
+    assert set(NAMES) <= set(inspect.signature(ElasticPool).parameters)
+    assert ElasticPool(psycopg2.connect).policy == PoolPolicy()
 
 
 def test_create_engine_routes_every_name():
@@ -40,7 +38,6 @@ def test_create_engine_routes_every_name():
     }
     engine = create_engine(URL, poolclass=ElasticPool, pool_timeout=2.5, **numbers)
     assert engine.pool.policy == PoolPolicy(timeout=2.5, **numbers)
-    assert set(numbers) | {"timeout"} == set(NAMES)
     assert engine.pool.timeout() == 2.5
 
 

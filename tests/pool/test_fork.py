@@ -1,4 +1,4 @@
-"""After a fork the child's pool starts empty, and the parent's sessions live on. Each scenario in a process of its own."""
+"""After a fork the child's pool starts empty, and the parent's sessions live on. Each scenario runs by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from .helpers import sqlalchemy_url
 
 PROLOGUE = """
-import multiprocessing, os, sys, threading, time, traceback
+import faulthandler, multiprocessing, os, sys, threading, time, traceback
 from sqlalchemy import create_engine, text
 from dbkit.pool.elastic import ElasticPool
 
@@ -23,6 +23,7 @@ def pid_of(connection):
 def in_child(work, leave=os._exit):
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(15)  # where it hangs, if it does
         try:
             work()
         except BaseException:
@@ -212,6 +213,7 @@ def test_a_fork_in_the_midst_of_busy_threads(shared_database: str):
     run(
         shared_database,
         """
+        use()  # SQLAlchemy holds a lock of its own while it first connects, which a child would inherit
         enough = threading.Event()
         errors = []
 
@@ -222,7 +224,7 @@ def test_a_fork_in_the_midst_of_busy_threads(shared_database: str):
             except BaseException as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=hammer) for _ in range(6)]
+        threads = [threading.Thread(target=hammer, daemon=True) for _ in range(6)]
         for thread in threads:
             thread.start()
         for _ in range(8):

@@ -233,7 +233,6 @@ def test_whatever_frees_a_slot_wakes_the_line(shared_database: str, free: Callab
         assert engine.pool.stats().size == 1
 
 
-@pytest.mark.xfail(strict=True, reason="PoolStats documents the reason 'detached', it is counted as 'invalidated'")
 def test_a_detached_connection_is_counted_as_such(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         connection = engine.raw_connection()
@@ -270,7 +269,7 @@ def test_a_timeout_of_zero_takes_what_is_idle_and_waits_for_nothing(shared_datab
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT 1")) == 1
             began = time.monotonic()
-            with pytest.raises(PoolTimeoutError, match="within 0 s"):
+            with pytest.raises(PoolTimeoutError, match="0 s"):
                 engine.connect()
             assert time.monotonic() - began < 5
         with engine.connect():

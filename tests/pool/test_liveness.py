@@ -1,4 +1,4 @@
-"""A dead idle connection is replaced silently, a quiet one costs no round trip, and a borrower never pays for a ping."""
+"""A dead idle connection is replaced silently, a quiet one costs no round trip, and no borrower pays for a ping."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import Engine, event, exc, text
+from sqlalchemy import Engine, exc, text
 
 from dbkit.errors import PoolTimeoutError
 from dbkit.pool import slot
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.liveness import Peek, fit_to_keep
 
-from .helpers import QUIET, Admin, Connects, Task, at_rest, engine_on, eventually, pid_of, unique
+from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, pid_of, unique
 
 
 def stale(pool: Any) -> None:
@@ -348,29 +348,3 @@ def test_fit_to_keep_tells_open_and_idle_from_all_else(shared_database: str):
     connection.close()
     assert not fit_to_keep(connection)
     assert fit_to_keep(object())
-
-
-def test_a_dead_connection_at_ones_turn_keeps_ones_place_in_the_line(shared_database: str, admin: Admin):
-    """Handed a connection that died on its way, a waiter is first in line for the next one."""
-    connects = Connects(shared_database)
-    with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "fair_after": 0}) as engine:
-        held = engine.raw_connection()
-        order: list[str] = []
-
-        def borrow(who: str) -> None:
-            with engine.connect():
-                order.append(who)
-
-        tasks = []
-        for place, who in enumerate(("first", "second")):
-            tasks.append(Task(borrow, who))
-            eventually(lambda place=place: engine.pool.stats().waiting == place + 1)
-        # It dies in the very moment in which it is given back.
-        event.listen(engine.pool, "checkin", lambda *_: admin.kill(pid), once=True)
-        pid = pid_of(held)
-        held.close()
-        for task in tasks:
-            task.outcome()
-        assert order == ["first", "second"]
-        assert connects.begun == 2
-

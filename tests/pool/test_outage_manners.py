@@ -48,12 +48,6 @@ def test_a_pool_that_never_connected_fails_at_once(up: EmbeddedPostgres):
             assert connection.scalar(text("SELECT 1")) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="SQLAlchemy's get_connection() reconnects an invalidated record in the borrower's own thread, after _do_get: "
-    "whoever took an idle connection while another thread invalidates the pool connects himself, without a deadline, "
-    "and during an outage gets its error although the pool rides it out",
-)
 def test_a_borrower_of_an_invalidated_connection_does_not_connect_himself(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
@@ -72,7 +66,6 @@ def test_a_borrower_of_an_invalidated_connection_does_not_connect_himself(shared
         assert connecting != [threading.get_ident()]
 
 
-@pytest.mark.xfail(strict=False, reason="as above: seen in about every second run")
 def test_a_pool_that_has_worked_rides_out_a_restart(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"min_size": 4, "max_size": 4, "pool_timeout": 60}) as engine:
         engine.pool.warm_up()

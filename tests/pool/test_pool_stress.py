@@ -1,4 +1,4 @@
-"""Everything at once, for as long as ``DBKIT_STRESS`` says (a factor; 1 is about three seconds): only invariants count."""
+"""Everything at once, for as long as ``DBKIT_STRESS`` says (1 is about three seconds): only invariants count."""
 
 from __future__ import annotations
 

@@ -274,9 +274,7 @@ def test_warm_up_counts_what_is_out(shared_database: str):
 
 
 @pytest.mark.parametrize("error", [refused, wrong_password])
-def test_warm_up_raises_the_drivers_error_at_once(
-    shared_database: str, error: Callable[[], psycopg2.OperationalError]
-):
+def test_warm_up_raises_the_drivers_error_at_once(shared_database: str, error: Callable[[], psycopg2.OperationalError]):
     connects = Connects(shared_database)
     connects.error = error
     pool = ElasticPool(connects, **QUIET | {"min_size": 3})
