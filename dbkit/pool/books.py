@@ -1,6 +1,8 @@
 """The books behind the ledger: what there is, and the one place that matches slots with waiters.
 
-Pure, as ``ledger.py``, which builds on it and holds the invariants.
+Pure, as ``ledger.py``, which builds on it and holds the invariants. A slot's state and the counts that go with it
+change in one statement, between whose stores nothing can strike; so an exception from outside, in the midst of a step,
+never leaves the books unbalanced. What it may leave is a slot that nobody knows, which its finalizer finds.
 """
 
 from __future__ import annotations
@@ -146,6 +148,15 @@ class Books(Generic[S, W]):
             missing = max(missing, len(self._outdated()) - self.opening)
         return min(missing, self.policy.max_size - self.size)
 
+    def recount(self, now: float) -> None:
+        """Put the counts right, after a slot vanished and nothing but its absence tells."""
+        states = [slot.state for slot in self.slots]
+        vanished = self.size - len(states) + states.count(GONE)
+        if vanished:
+            self.closes["vanished"] += vanished
+            self.size, self.opening = self.size - vanished, states.count(OPENING)
+            self.settle(now)
+
     def _outdated(self) -> list[S]:
         """Idle slots of an older generation, the longest idle first."""
         return [slot for slot in self.idle.copy() if slot.generation != self.generation]
@@ -163,9 +174,7 @@ class Books(Generic[S, W]):
         slot.generation = self.generation
         slot.idle_since = slot.checked_at = slot.borrowed_at = now
         self.renewed(slot, now, jitter=0.0)
-        slot.state = OPENING
-        self.opening += 1
-        self.size += 1
+        slot.state, self.opening, self.size = OPENING, self.opening + 1, self.size + 1
         self.slots.add(slot)
         self.todo.append(Open(slot))
 
@@ -176,12 +185,13 @@ class Books(Generic[S, W]):
         slot.retire_why = "max_lifetime"
 
     def _hand_over(self, slot: S, now: float) -> None:
-        waiter, _ = self.line.popitem(last=False)
-        slot.state = IN_USE
-        slot.borrowed_at = now
-        waiter.slot = slot
-        self.wait_time.add(now - waiter.since)
+        waiter = next(iter(self.line))
         self.to_wake.append(waiter)
+        slot.borrowed_at = now
+        slot.state, self.opening = IN_USE, self.opening - (slot.state is OPENING)
+        waiter.slot = slot
+        del self.line[waiter]
+        self.wait_time.add(now - waiter.since)
         self._front_changed()
 
     def _front_changed(self) -> None:
@@ -209,8 +219,7 @@ class Books(Generic[S, W]):
         return True
 
     def _retire(self, slot: S, why: str) -> None:
-        slot.state = GONE
-        self.size -= 1
+        slot.state, self.opening, self.size = GONE, self.opening - (slot.state is OPENING), self.size - 1
         self.closes[why] += 1
         self._use_time_of_gone.merge(slot.use_time)
         self.todo.append(Close(slot, why))

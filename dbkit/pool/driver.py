@@ -11,7 +11,7 @@ in ``slot.py`` are all that touches the insides of SQLAlchemy's pool. What they 
    ``_owner`` tells. It then lies in the inbox, and that thread looks there after letting go. Most borrows and returns
    need no lock at all (see ``ledger.py``).
 4. A slot whose holder vanished without giving it back - an exception from anywhere, at any moment - is found by its
-   finalizer, and its room is given to the next.
+   finalizer, or by its death, and its room is given to the next.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import random
 import weakref
 from _thread import allocate_lock, get_ident
 from collections import deque
-from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.pool import Pool
 
@@ -39,7 +38,7 @@ from dbkit.pool.upkeep import call_at, run_in_background
 from dbkit.pool.waiting import ThreadWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dbkit.events import Observer
     from dbkit.pool.holders import Holder
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     from dbkit.pool.stats import PoolStats
 
 logger = logging.getLogger("dbkit.pool")
+
+T = TypeVar("T")
 
 
 class LedgerDriver(Pool):
@@ -56,7 +57,6 @@ class LedgerDriver(Pool):
         policy: the pool's numbers.
         observer: is told of single events; None for nobody.
         require_writer: refuse servers that let nobody write.
-        fit_to_keep: says of a connection that comes back whether it may be used again.
         **pool_arguments: ``sqlalchemy.pool.Pool``'s own.
     """
 
@@ -66,13 +66,11 @@ class LedgerDriver(Pool):
         *,
         observer: Observer | None,
         require_writer: bool,
-        fit_to_keep: Callable[[Any], bool],
         **pool_arguments: Any,
     ) -> None:
         self.policy = policy
         self.require_writer = require_writer
         self._observer = observer
-        self._fit_to_keep = fit_to_keep
         # A weak reference with a callback is cleared before finalizers run when a whole pool is collected at once.
         self._ref = weakref.ref(self, _nothing)
         self._start_afresh()
@@ -83,11 +81,20 @@ class LedgerDriver(Pool):
         self._lock = allocate_lock()
         self._owner = 0
         self._inbox: deque[tuple[PooledSlot, str | None]] = deque()
+        self._births: set[weakref.ref[PooledSlot]] = set()
+        self._deaths: deque[weakref.ref[PooledSlot]] = deque()
+        """Slots that are no more, noted by the interpreter itself: where an exception from outside strikes even the
+        finalizer, this remains."""
         self._alarm = float("inf")
+        """When upkeep is due next."""
+        self._alarms: set[float] = set()
+        """The times for which the clock was asked to ring."""
         self._ledger: Ledger[PooledSlot, ThreadWaiter] = Ledger(self.policy, self._new_slot)
 
     def _new_slot(self) -> PooledSlot:
-        return PooledSlot(self, self._ref)
+        slot = PooledSlot(self, self._ref)
+        self._births.add(weakref.ref(slot, self._deaths.append))
+        return slot
 
     # ---- carrying out what the ledger decides
 
@@ -100,16 +107,21 @@ class LedgerDriver(Pool):
         self._inbox.append((slot, why))
         self._settle_up()
 
-    @contextmanager
-    def _locked(self) -> Iterator[Ledger[PooledSlot, ThreadWaiter]]:
-        """The ledger, under the lock. ``_settle_up`` must follow. The busiest paths write this out."""
+    def _step(self, step: Callable[[Ledger[PooledSlot, ThreadWaiter]], T], *, close_here: bool = False) -> T:
+        """Take one step in the ledger, under the lock, and then do what follows from it.
+
+        The lock is entered nowhere else but where the inbox is emptied, and never by a context manager written in
+        Python: an exception from outside that strikes inside of one would leave the lock held.
+        """
         me = self._who()
         with self._lock:
             try:
                 self._owner = me
-                yield self._ledger
+                result = step(self._ledger)
             finally:
                 self._owner = 0
+        self._settle_up(close_here=close_here)
+        return result
 
     def _is_inside(self, me: int) -> bool:
         """Whether the thread with this number is inside the lock, and this code runs in the midst of that."""
@@ -134,25 +146,33 @@ class LedgerDriver(Pool):
         me = get_ident()
         if self._is_inside(me):
             return
-        inbox, to_wake, todo = self._inbox, self._ledger.to_wake, self._ledger.todo
-        while inbox or to_wake or todo:
-            if inbox:
-                now = monotonic()
+        inbox, deaths, to_wake, todo = self._inbox, self._deaths, self._ledger.to_wake, self._ledger.todo
+        while inbox or deaths or to_wake or todo:
+            if inbox or deaths:
                 with self._lock:
                     try:
                         self._owner = me
-                        while inbox:
-                            slot, why = inbox.popleft()
-                            if why is None:
-                                self._ledger.sort_out(slot, now)
-                            else:
-                                self._ledger.discard(slot, now, why)
+                        self._enter_what_came_in()
                     finally:
                         self._owner = 0
-            while to_wake:
+            if todo and (self._ledger.closed or not to_wake):
+                self._do_next(close_here=close_here or self._ledger.closed)
+            elif to_wake:
                 _wake_next(to_wake)
-            if todo:
-                self._do_next(close_here=close_here)
+
+    def _enter_what_came_in(self) -> None:
+        now = monotonic()
+        while self._inbox:
+            slot, why = self._inbox.popleft()
+            if why is None:
+                self._ledger.sort_out(slot, now)
+            else:
+                self._ledger.discard(slot, now, why)
+            del slot
+        if self._deaths:
+            while self._deaths:
+                self._births.discard(self._deaths.popleft())
+            self._ledger.recount(now)
 
     def _do_next(self, *, close_here: bool) -> None:
         try:
@@ -176,39 +196,48 @@ class LedgerDriver(Pool):
             while slot._is_hard_or_soft_invalidated():  # the pool was invalidated while this was under way
                 slot.get_connection()
         except BaseException as error:  # noqa: BLE001 - whatever it is goes to whoever waits
-            transient = is_transient(error)
-            with self._locked() as ledger:
-                ledger.open_failed(slot, error, monotonic(), transient=transient, jitter=random.random())
-                failures = ledger.reconnecting.failures
-            (logger.warning if failures == 1 else logger.debug)(
-                "%s: connecting failed: %s", self._label(), str(error).strip() or type(error).__name__
-            )
-            self._tell("open_failed", OpenFailed(error=error, transient=transient, failures=failures))
+            self._failed_to_open(slot, error)
         else:
-            now = monotonic()
-            with self._locked() as ledger:
-                failures = ledger.reconnecting.failures
-                ledger.opened(slot, now, seconds=now - began, jitter=random.random())
-            if failures:
-                logger.info("%s: connected again after %d failed attempts", self._label(), failures)
-            self._tell("opened", Opened(seconds=now - began))
-        self._settle_up()
+            self._opened(slot, monotonic() - began)
         self._set_alarm()
+
+    def _opened(self, slot: PooledSlot, seconds: float) -> None:
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
+            failures = ledger.reconnecting.failures
+            ledger.opened(slot, monotonic(), seconds=seconds, jitter=random.random())
+            return failures
+
+        failures = self._step(step)
+        if failures:
+            logger.info("%s: connected again after %d failed attempts", self._label(), failures)
+        self._tell("opened", Opened(seconds=seconds))
+
+    def _failed_to_open(self, slot: PooledSlot, error: BaseException) -> None:
+        transient = is_transient(error)
+
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
+            ledger.open_failed(slot, error, monotonic(), transient=transient, jitter=random.random())
+            return ledger.reconnecting.failures
+
+        failures = self._step(step)
+        (logger.warning if failures == 1 else logger.debug)(
+            "%s: connecting failed: %s", self._label(), str(error).strip() or type(error).__name__
+        )
+        self._tell("open_failed", OpenFailed(error=error, transient=transient, failures=failures))
 
     def _check(self, slot: PooledSlot) -> None:
         alive = slot.ping(self._dialect, demand_writer=self.require_writer)
-        with self._locked() as ledger:
-            ledger.checked(slot, monotonic(), alive=alive)
-            others = [] if alive else list(ledger.idle)
-        self._settle_up()
-        # Where one died, others may have died with it: whoever has something to say is asked now, not by a borrower.
-        loud = [other for other in others if not other.peek.quiet()]
-        if loud:
-            with self._locked() as ledger:
-                for other in loud:
-                    ledger.suspect_idle(other, monotonic())
-            self._settle_up()
+        self._step(lambda ledger: ledger.checked(slot, monotonic(), alive=alive))
+        if not alive:
+            self._look_at_the_others()
         self._set_alarm()
+
+    def _look_at_the_others(self) -> None:
+        """Where one died, others may have died with it: whoever has something to say is asked before it is lent."""
+        idle = self._step(lambda ledger: list(ledger.idle))
+        loud = [slot for slot in idle if not slot.peek.quiet()]
+        for slot in loud:
+            self._step(partial(Ledger.suspect_idle, slot=slot, now=monotonic()))
 
     def _close_slot(self, slot: PooledSlot, why: str) -> None:
         self.logger.debug("Closing connection %r (%s)", slot.dbapi_connection, why)
@@ -221,26 +250,32 @@ class LedgerDriver(Pool):
     # ---- upkeep
 
     def _set_alarm(self) -> None:
-        now = monotonic()
-        with self._locked() as ledger:
-            due = ledger.next_due(now)
-            earlier = due < self._alarm
-            if earlier:
-                self._alarm = due
-        self._settle_up()
-        if earlier:
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> float | None:
+            due = ledger.next_due(monotonic())
+            if due >= self._alarm:
+                return None
+            self._alarm = due
+            if due in self._alarms:
+                return None
+            self._alarms.add(due)
+            return due
+
+        due = self._step(step)
+        if due is not None:
             call_at(due, partial(_ring, self._ref, due))
 
     def _upkeep(self, due: float) -> None:
-        with self._locked() as ledger:
+        now = monotonic()
+
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> list[PooledSlot]:
+            self._alarms.discard(due)
             if due != self._alarm:  # an earlier one was set meanwhile, and took over
-                return
+                return []
             self._alarm = float("inf")
-            now = monotonic()
             ledger.upkeep(now)
-            leaks = ledger.leaks(now)
-        self._settle_up()
-        for slot in leaks:
+            return ledger.leaks(now)
+
+        for slot in self._step(step):
             self._leaked(slot, now)
         self._set_alarm()
 
@@ -264,24 +299,17 @@ class LedgerDriver(Pool):
 
     def _renewed(self, slot: PooledSlot) -> None:
         """SQLAlchemy reconnected a slot that is out (``pre_ping``, ``recycle``, a ``checkout`` event)."""
-        with self._locked() as ledger:
-            ledger.renewed(slot, monotonic(), jitter=random.random())
-        self._settle_up()
+        self._step(lambda ledger: ledger.renewed(slot, monotonic(), jitter=random.random()))
 
     # ---- what there is to see
 
     def stats(self) -> PoolStats:
         """The pool's numbers at this moment, in one consistent snapshot."""
-        with self._locked() as ledger:
-            stats = ledger.stats()
-        self._settle_up()
-        return stats
+        return self._step(lambda ledger: ledger.stats())
 
     def holders(self) -> tuple[Holder, ...]:
         """Who has a connection: thread, for how long, and where that thread is now. The oldest first."""
-        with self._locked() as ledger:
-            borrows = [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE]
-        self._settle_up()
+        borrows = self._step(lambda ledger: [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE])
         return find_holders(borrows, monotonic())
 
     def _label(self) -> str:

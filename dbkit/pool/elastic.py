@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from sqlalchemy.pool.base import reset_none
+
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.holders import tell
 from dbkit.pool.ledger import Ledger
@@ -104,7 +106,7 @@ class ElasticPool(LendingPool):
         if pool_size is not None or max_overflow is not None:
             min_size, max_size = sizes_from_queuepool(min_size, max_size, pool_size, max_overflow)
         if recycle > 0:
-            max_lifetime = min(recycle, max_lifetime or recycle)
+            max_lifetime = recycle if max_lifetime is None else min(recycle, max_lifetime)
         if reset not in ("rollback", "discard"):
             raise SettingsError([Fault("reset", "must be 'rollback' or 'discard'", repr(reset))])
         self._reset = reset
@@ -124,7 +126,6 @@ class ElasticPool(LendingPool):
             policy,
             observer=observer,
             require_writer=require_writer,
-            fit_to_keep=_fitness(reset, reset_on_return),
             creator=creator,
             recycle=recycle,
             echo=echo,
@@ -135,9 +136,18 @@ class ElasticPool(LendingPool):
             pre_ping=pre_ping,
             _dispatch=_dispatch,
         )
+        self._fit_to_keep = self._fitness()
         if require_writer:
             watch_for_read_only(dialect)
         _pools.add(self)
+
+    def _fitness(self) -> Callable[[Any], bool]:
+        """What tells of a connection that comes back whether it may be used again."""
+        if self._reset == "discard":
+            return discarded
+        if self._reset_on_return is reset_none:
+            return is_open  # whoever asked for no reset may return open transactions
+        return fit_to_keep
 
     # ---- operations
 
@@ -154,19 +164,22 @@ class ElasticPool(LendingPool):
         began = monotonic()
         deadline = began + (self.policy.timeout if timeout is None else timeout)
         waiters: list[ThreadWaiter] = []
+
+        def join(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+            for _ in range(self.policy.min_size - ledger.in_use):
+                waiters.append(ThreadWaiter(began))
+                ledger.join(waiters[-1], began)
+
+        def leave(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+            for waiter in waiters:
+                ledger.abandon(waiter, monotonic(), waiter.slot)
+
         try:
-            with self._locked() as ledger:
-                for _ in range(self.policy.min_size - ledger.in_use):
-                    waiters.append(ThreadWaiter(began))
-                    ledger.join(waiters[-1], began)
-            self._settle_up()
+            self._step(join)
             for waiter in waiters:
                 self._await(waiter, deadline)
         finally:
-            with self._locked() as ledger:
-                for waiter in waiters:
-                    ledger.abandon(waiter, monotonic(), waiter.slot)
-            self._settle_up()
+            self._step(leave)
 
     def resize(self, min_size: int | None = None, max_size: int | None = None) -> None:
         """Change the size of the running pool; None leaves a number as it is.
@@ -179,11 +192,13 @@ class ElasticPool(LendingPool):
         """
         given = {"min_size": min_size, "max_size": max_size}
         changes = {name: number for name, number in given.items() if number is not None}
-        with self._locked() as ledger:
+
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
             policy = replace(self.policy, **changes)
             ledger.resize(policy, monotonic())
             self.policy = policy
-        self._settle_up()
+
+        self._step(step)
         self._set_alarm()
 
     def drain(self) -> None:
@@ -191,9 +206,7 @@ class ElasticPool(LendingPool):
 
         Returns at once; the replacing goes on in the background. While the server cannot be reached, old ones stay.
         """
-        with self._locked() as ledger:
-            ledger.drain(monotonic())
-        self._settle_up()
+        self._step(lambda ledger: ledger.drain(monotonic()))
         self._set_alarm()
 
     def pause(self, timeout: float = 5.0) -> tuple[Holder, ...]:
@@ -210,20 +223,13 @@ class ElasticPool(LendingPool):
 
     def resume(self) -> None:
         """Serve the line again."""
-        with self._locked() as ledger:
-            ledger.resume(monotonic())
-            if not ledger.closed:  # whoever waits for a pause waits in vain now
-                ledger.to_wake.extend(ledger.watchers)
-                ledger.watchers.clear()
-        self._settle_up()
+        self._step(lambda ledger: ledger.resume(monotonic()))
 
     # ---- the end
 
     def dispose(self) -> None:
         """Close what is idle now, and what is out when it comes back. The pool stays usable, and starts anew."""
-        with self._locked() as ledger:
-            ledger.dispose(monotonic())
-        self._settle_up(close_here=True)
+        self._step(lambda ledger: ledger.dispose(monotonic()), close_here=True)
         self.logger.info("Pool disposed. %s", self.status())
 
     def close(self, timeout: float = 5.0) -> tuple[Holder, ...]:
@@ -245,17 +251,20 @@ class ElasticPool(LendingPool):
         self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float], None], timeout: float
     ) -> tuple[Holder, ...]:
         watcher = ThreadWaiter(monotonic())
+
+        def begin(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+            ledger.watchers.append(watcher)
+            step(ledger, watcher.since)
+
+        def end(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+            if watcher in ledger.watchers:
+                ledger.watchers.remove(watcher)
+
         try:
-            with self._locked() as ledger:
-                ledger.watchers.append(watcher)
-                step(ledger, watcher.since)
-            self._settle_up(close_here=True)
+            self._step(begin, close_here=True)
             watcher.wait(timeout)
         finally:  # Ctrl-C included
-            with self._locked() as ledger:
-                if watcher in ledger.watchers:
-                    ledger.watchers.remove(watcher)
-            self._settle_up(close_here=True)
+            self._step(end, close_here=True)
         return self.holders()
 
     def recreate(self) -> ElasticPool:
@@ -286,10 +295,12 @@ class ElasticPool(LendingPool):
     ) -> None:
         """Mark this connection and all that were opened before now: the server went away under one of them."""
         super()._invalidate(connection, exception, _checkin)
-        with self._locked() as ledger:
+
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
             before = [slot for slot in ledger.slots if slot.starttime < self._invalidate_time]
             ledger.condemn(before, monotonic(), "invalidated")
-        self._settle_up()
+
+        self._step(step)
 
     # ---- what there is to see
 
@@ -302,7 +313,7 @@ class ElasticPool(LendingPool):
         )
 
     def size(self) -> int:
-        """The maximum, as QueuePool's ``size()`` is what it may keep."""
+        """The maximum."""
         return self.policy.max_size
 
     def checkedin(self) -> int:
@@ -322,15 +333,6 @@ class ElasticPool(LendingPool):
         return self.policy.timeout
 
 
-def _fitness(reset: str, reset_on_return: _ResetStyleArgType) -> Callable[[Any], bool]:
-    """What tells of a connection that comes back whether it may be used again."""
-    if reset == "discard":
-        return discarded
-    if reset_on_return in ("none", None, False):
-        return is_open  # whoever asked for no reset may return open transactions
-    return fit_to_keep
-
-
 _pools: weakref.WeakSet[ElasticPool] = weakref.WeakSet()
 
 
@@ -339,6 +341,9 @@ def _after_fork_in_child() -> None:
     for pool in list(_pools):
         inherited = list(pool._ledger.slots)
         pool._start_afresh()
+        connect: Any = pool.dispatch.connect
+        if hasattr(connect, "_exec_once_mutex"):  # the parent's first connect may have held it
+            connect._exec_once_mutex = None
         for slot in inherited:
             slot.forget()
 

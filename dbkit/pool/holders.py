@@ -34,6 +34,7 @@ _DEPTH: Final = 40
 _NOT_THE_USERS: Final = (
     *(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (sqlalchemy, psycopg2, dbkit.errors)),
     *(str(module.__file__) for module in (threading, contextlib)),
+    "<sqlalchemy",  # code it generates, in 2.1
 )
 """Where the calls between the user's own and the pool lie: whole packages, and single files."""
 
@@ -99,12 +100,11 @@ def call_site(frame: FrameType | None) -> CallSite:
 
 def places(site: CallSite) -> tuple[str, ...]:
     """The user's own calls of a call site, or all if there are none: ``function (file:line)``."""
-    own = [entry for entry in site if not _is_library(entry[0].co_filename)]
+    library = [code.co_filename.startswith(_NOT_THE_USERS) for code, _ in site]
+    for place, (code, _) in enumerate(site[1:-1], start=1):  # SQLAlchemy 2.0 does not name the code it generates
+        library[place] |= code.co_filename == "<string>" and library[place - 1] and library[place + 1]
+    own = [entry for entry, is_library in zip(site, library, strict=True) if not is_library]
     return tuple(f"{code.co_name} ({code.co_filename}:{line})" for code, line in own or site)[:5]
-
-
-def _is_library(filename: str) -> bool:
-    return filename.startswith(_NOT_THE_USERS)
 
 
 def tell(holders: Sequence[Holder], *, asking: int | None = None) -> str:

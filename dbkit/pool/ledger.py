@@ -159,9 +159,7 @@ class Ledger(Books[S, W]):
         """Its holder says that the slot's connection is gone or no good: detached, invalidated, vanished."""
         if slot.state is GONE:
             return
-        if slot.state is OPENING:
-            self.opening -= 1
-        elif slot.state is IN_USE:
+        if slot.state is IN_USE:
             slot.use_time.add(now - slot.borrowed_at)
         self._retire(slot, why)
         self.settle(now)
@@ -184,9 +182,7 @@ class Ledger(Books[S, W]):
         """The connect failed. The front waiter gets the real error, unless the outage is one to ride out."""
         if slot.state is not OPENING:
             return
-        self.opening -= 1
-        self.size -= 1
-        slot.state = GONE
+        slot.state, self.opening, self.size = GONE, self.opening - 1, self.size - 1
         self.open_failures += 1
         self.reconnecting.failed(error, now, transient=transient, jitter=jitter)
         if self.line and not self.reconnecting.riding_out:
@@ -208,8 +204,7 @@ class Ledger(Books[S, W]):
             self._set_aside(slot, now)
 
     def _set_aside(self, slot: S, now: float) -> None:
-        slot.state = OPENING
-        self.opening += 1
+        slot.state, self.opening = OPENING, self.opening + 1
         self.todo.append(Check(slot))
         self.settle(now)
 
@@ -224,7 +219,6 @@ class Ledger(Books[S, W]):
             self.discard(slot, now, "dead")
 
     def _arrived(self, slot: S, now: float) -> None:
-        self.opening -= 1
         if slot.generation != self.generation:
             self._retire(slot, "outdated")
         elif now >= slot.retire_at:
@@ -232,7 +226,7 @@ class Ledger(Books[S, W]):
         elif self.line and not self.paused:
             self._hand_over(slot, now)
         else:
-            slot.state = IDLE
+            slot.state, self.opening = IDLE, self.opening - 1
             self.idle.appendleft(slot)
         if self.draining and (outdated := self._outdated()) and self._withdraw(outdated[0]):
             self._retire(outdated[0], "drained")
@@ -325,8 +319,11 @@ class Ledger(Books[S, W]):
         self.settle(now)
 
     def resume(self, now: float) -> None:
-        """Serve the line again."""
+        """Serve the line again. Whoever waits for the pause to be complete waits in vain, and is told."""
         self.paused = False
+        if not self.closed:
+            self.to_wake.extend(self.watchers)
+            self.watchers.clear()
         self._front_changed()
         self.settle(now)
 

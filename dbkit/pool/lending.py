@@ -7,7 +7,7 @@ import sys
 from _thread import get_ident
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dbkit.errors import PoolTimeoutError
 from dbkit.events import CameBack, NotServed, Waited
@@ -18,16 +18,26 @@ from dbkit.pool.liveness import FRESH
 from dbkit.pool.waiting import ThreadWaiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.pool import ConnectionPoolEntry
 
+    from dbkit.pool.ledger import Ledger
     from dbkit.pool.policy import PoolPolicy
     from dbkit.pool.slot import PooledSlot
 
 logger = logging.getLogger("dbkit.pool")
 
+NAP: Final = 1.0
+"""Seconds after which a waiter looks around uncalled, and twice as many the next time. Nothing depends on it, but for a
+wake-up that an exception from outside cut off: the line then stands still no longer than this."""
+
 
 class LendingPool(LedgerDriver):
     """The borrower's side of the pool."""
+
+    _fit_to_keep: Callable[[Any], bool]
+    """Says of a connection that comes back whether it may be used again."""
 
     def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
         super().__init__(policy, **arguments)
@@ -82,41 +92,36 @@ class LendingPool(LedgerDriver):
                 self._join(waiter, suspect, first=True)
         except BaseException as error:
             now = monotonic()
-            with self._locked() as ledger:
-                ledger.abandon(waiter, now, slot or waiter.slot)
-            self._settle_up()
+            self._step(lambda ledger: ledger.abandon(waiter, now, slot or waiter.slot))
             self._tell("not_served", NotServed(seconds=now - began, error=error))
             raise
 
     def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
         now = monotonic()
-        me = self._who()
-        ledger = self._ledger
-        with self._lock:
-            try:
-                self._owner = me
-                if suspect is not None:
-                    ledger.suspect(suspect, now)
-                ledger.join(waiter, now, first=first)
-            finally:
-                self._owner = 0
-        self._settle_up()
-        if ledger.reconnecting.failures:
+
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
+            if suspect is not None:
+                ledger.suspect(suspect, now)
+            ledger.join(waiter, now, first=first)
+            return ledger.reconnecting.failures
+
+        if self._step(step):
             self._set_alarm()
 
     def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
         """Wait for the outcome: a slot, or the error raised here."""
-        breath = inf
+        breath, nap = inf, NAP
         while True:
             left = deadline - monotonic()
-            expired = not waiter.wait(min(left, breath)) and left <= breath
+            woken = waiter.wait(min(left, breath, nap))
+            expired = not woken and left <= min(breath, nap)
+            if not woken and nap < breath:
+                nap *= 2
             if waiter.slot is None and waiter.error is None:
-                with self._locked() as ledger:
-                    if expired:
-                        ledger.time_out(waiter, monotonic())
-                    else:
-                        breath = ledger.look(waiter, monotonic())
-                self._settle_up()
+                if expired:
+                    self._step(lambda ledger: ledger.time_out(waiter, monotonic()))
+                else:
+                    breath = self._step(lambda ledger: ledger.look(waiter, monotonic()))
             if waiter.error is not None:
                 raise waiter.error
             slot: PooledSlot | None = waiter.slot
@@ -126,8 +131,7 @@ class LendingPool(LedgerDriver):
                 raise self._timeout_error(deadline - waiter.since) from self._ledger.reconnecting.last_error
 
     def _timeout_error(self, waited: float) -> PoolTimeoutError:
-        with self._locked() as ledger:
-            stats, trouble, paused = ledger.stats(), ledger.reconnecting, ledger.paused
+        stats, trouble, paused = self._step(lambda ledger: (ledger.stats(), ledger.reconnecting, ledger.paused))
         return PoolTimeoutError(
             why_timed_out(
                 waited,

@@ -78,8 +78,17 @@ def watch_for_read_only(dialect: Any) -> None:
 
 def _on_error(context: ExceptionContext) -> None:
     pool = getattr(context.engine, "pool", None)
-    if getattr(pool, "require_writer", False) and getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+    refused = getattr(context.original_exception, "pgcode", None) == READ_ONLY
+    if refused and getattr(pool, "require_writer", False) and not _asked_for_read_only(context):
         context.is_disconnect = True
+
+
+def _asked_for_read_only(context: ExceptionContext) -> bool:
+    """Whether the borrower had made his transactions read-only himself (``postgresql_readonly``)."""
+    borrowed = context.connection
+    if borrowed is None or borrowed.invalidated:
+        return False
+    return getattr(borrowed.connection.dbapi_connection, "readonly", None) is True
 
 
 def _in_autocommit(connection: Any, statement: str) -> Any:

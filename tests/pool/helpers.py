@@ -246,3 +246,14 @@ def pid_of(connection: Any) -> int:
     fairy = connection.connection if isinstance(connection, Connection) else connection
     pid: int = fairy.driver_connection.get_backend_pid()
     return pid
+
+
+@contextmanager
+def locked(pool: Any) -> Iterator[Any]:
+    """The pool's ledger, under its lock, held by this thread, as in the midst of a step."""
+    with pool._lock:
+        pool._owner = threading.get_ident()
+        try:
+            yield pool._ledger
+        finally:
+            pool._owner = 0

@@ -15,7 +15,7 @@ from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.policy import NAMES, PoolPolicy
 
-from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, pid_of, unique
+from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, unique
 
 URL = "postgresql+psycopg2://nobody@localhost/nowhere"
 
@@ -274,7 +274,7 @@ def test_a_connection_keeps_its_info_as_long_as_it_lives(shared_database: str):
 
 def test_a_borrow_from_within_the_lock_is_refused_in_words():
     pool = ElasticPool(psycopg2.connect)
-    with pool._locked(), pytest.raises(DbkitError, match="signal handler"):
+    with locked(pool), pytest.raises(DbkitError, match="signal handler"):
         pool.connect()
 
 

@@ -192,7 +192,7 @@ def test_a_fork_while_another_thread_holds_the_pools_lock(shared_database: str):
         inside, leave = threading.Event(), threading.Event()
 
         def hold():
-            with engine.pool._locked():
+            with locked(engine.pool):
                 inside.set()
                 leave.wait(30)
 

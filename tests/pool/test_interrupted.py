@@ -8,11 +8,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import linecache
+import logging
 import os
 import random
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -22,7 +24,7 @@ from dbkit.errors import DbkitError, PoolTimeoutError
 from dbkit.pool import driver
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, where
+from .helpers import QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, locked, where
 
 unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 STRESS = float(os.environ.get("DBKIT_STRESS", "1"))
@@ -83,7 +85,7 @@ def test_a_return_on_the_thread_that_holds_the_lock_waits_in_the_inbox():
     one, two = pool.connect(), pool.connect()
 
     def inside() -> None:
-        with pool._locked() as ledger:
+        with locked(pool) as ledger:
             one.close()
             two.invalidate()
             assert ledger.size == 2
@@ -148,13 +150,9 @@ class Thrown(BaseException):
     """Thrown into a thread from outside, as Ctrl-C is."""
 
 
-@pytest.mark.xfail(
-    run=False,
-    reason="an exception inside _locked()'s own __enter__ or __exit__ leaves the lock held while its traceback lives",
-)
 @unraisable
 @pytest.mark.parametrize("seed", [1, 2])
-def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(seed: int):
+def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(seed: int, silence: None):
     dice = random.Random(seed)
     pool = ElasticPool(Double, **QUIET | {"max_size": 3, "timeout": 30})
     enough = threading.Event()
@@ -193,6 +191,14 @@ def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(seed: int):
     all_can_be_borrowed(pool, 3)
 
 
+@pytest.fixture
+def silence() -> Iterator[None]:
+    """No logging: pytest keeps every record, and with the traceback in it the connections of that moment."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
 class Everywhere:
     """Raises at the n-th step of whatever runs traced, counting the steps of the pool's own files."""
 
@@ -205,8 +211,10 @@ class Everywhere:
         name = frame.f_code.co_filename
         if "/dbkit/pool/" not in name and not name.endswith("contextlib.py"):
             return None
-        # Python itself delivers nothing at a bare "try:", between a lock that was taken and what protects it.
-        if event == "line" and linecache.getline(name, frame.f_lineno).strip() != "try:":
+        # Python itself delivers nothing between a lock that was taken and the "try:" that protects it, nor between the
+        # end of a "with" block and the release; tracing calls both a line.
+        text = linecache.getline(name, frame.f_lineno).strip()
+        if event == "line" and text != "try:" and not text.startswith("with self._lock:"):
             self.steps += 1
             if self.steps == self.at:
                 self.place = f"{name.rpartition('/')[2]}:{frame.f_lineno} in {frame.f_code.co_name}"
@@ -266,7 +274,6 @@ def test_an_exception_at_every_line_of_a_borrow_and_a_return():
     assert step_through(prepare) == []
 
 
-@pytest.mark.xfail(run=False, reason="a step of the ledger is cut in half: counted as opening, not yet in size")
 @unraisable
 def test_an_exception_at_every_line_of_a_borrow_that_grows():
     def prepare() -> tuple[Any, Any]:
@@ -276,7 +283,6 @@ def test_an_exception_at_every_line_of_a_borrow_that_grows():
     assert step_through(prepare) == []
 
 
-@pytest.mark.xfail(run=False, reason="a step of the ledger is cut in half: gone, but still counted")
 @unraisable
 def test_an_exception_at_every_line_of_an_invalidation():
     def prepare() -> tuple[Any, Any]:
@@ -287,7 +293,6 @@ def test_an_exception_at_every_line_of_an_invalidation():
     assert step_through(prepare) == []
 
 
-@pytest.mark.xfail(run=False, reason="a step of the ledger is cut in half: out of the line, without a slot")
 @unraisable
 def test_an_exception_at_every_line_of_a_return_with_a_waiter_in_line():
     def prepare() -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from dbkit.events import CameBack, Leaked, Observer
 from dbkit.pool import holders as holders_module
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Admin, Borrower, Connects, Task, engine_on, eventually, unique
+from .helpers import QUIET, Admin, Borrower, Connects, Task, engine_on, eventually, locked, unique
 
 SOON = 0.02
 NEVER = 3600.0
@@ -113,7 +113,7 @@ def test_short_borrows_are_no_leaks(shared_database: str, listener: Listener, lo
         for _ in range(50):
             with engine.connect() as connection:
                 connection.scalar(text("SELECT 1"))
-        with engine.pool._locked() as ledger:
+        with locked(engine.pool) as ledger:
             assert ledger.leaks(ledger.next_due(0.0) - 1.0) == []
     assert (listener.leaks, listener.returns) == ([], [])
     assert messages(log, logging.WARNING) == []

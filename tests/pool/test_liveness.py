@@ -18,12 +18,12 @@ from dbkit.pool import slot
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.liveness import Peek, fit_to_keep
 
-from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, pid_of, unique
+from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, locked, pid_of, unique
 
 
 def stale(pool: Any) -> None:
     """Make what is idle old enough that it is looked at before it is borrowed."""
-    with pool._locked() as ledger:
+    with locked(pool) as ledger:
         for idle in ledger.idle:
             idle.idle_since -= 1
 
@@ -146,7 +146,7 @@ def test_one_idle_for_longer_than_upkeep_would_allow_is_asked(shared_database: s
         with engine.connect():
             pass
         pinged = count_pings(engine)
-        with engine.pool._locked() as ledger:
+        with locked(engine.pool) as ledger:
             ledger.idle[0].idle_since -= 3000
             ledger.idle[0].checked_at -= 3000
         with engine.connect():
@@ -252,7 +252,7 @@ def test_a_frozen_server_does_not_block_a_borrower_beyond_his_timeout(
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.2, "keepalive": 1000}) as engine:
         with engine.connect() as connection:
             pid = pid_of(connection)
-        with engine.pool._locked() as ledger:
+        with locked(engine.pool) as ledger:
             ledger.idle[0].idle_since -= 3000
             ledger.idle[0].checked_at -= 3000
         with frozen(pid):
@@ -292,7 +292,7 @@ def test_a_borrower_with_time_to_spare_gets_another_after_a_ping_that_hangs(
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 30, "keepalive": 1000}) as engine:
         with engine.connect() as connection:
             pid = pid_of(connection)
-        with engine.pool._locked() as ledger:
+        with locked(engine.pool) as ledger:
             ledger.idle[0].idle_since -= 3000
             ledger.idle[0].checked_at -= 3000
         with frozen(pid), engine.connect() as connection:

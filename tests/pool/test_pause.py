@@ -11,13 +11,26 @@ from sqlalchemy import exc, text
 
 from dbkit.errors import PoolClosedError, PoolTimeoutError
 
-from .helpers import QUIET, Admin, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, pid_of, unique
+from .helpers import (
+    QUIET,
+    Admin,
+    Borrower,
+    Connects,
+    Task,
+    at_rest,
+    engine_on,
+    eventually,
+    in_line,
+    locked,
+    pid_of,
+    unique,
+)
 from .test_operations import borrowed, crowd
 
 
 def is_paused(pool: Any) -> bool:
     """Whether ``pause`` has got that far."""
-    with pool._locked() as ledger:
+    with locked(pool) as ledger:
         return bool(ledger.paused)
 
 
@@ -161,7 +174,7 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
         finally:
             signal.signal(signal.SIGALRM, previous)
         assert is_paused(engine.pool)
-        with engine.pool._locked() as ledger:
+        with locked(engine.pool) as ledger:
             assert ledger.watchers == []
         engine.pool.resume()
         with engine.connect():

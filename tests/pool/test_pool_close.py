@@ -9,7 +9,7 @@ from sqlalchemy import exc, text
 
 from dbkit.errors import PoolClosedError
 
-from .helpers import QUIET, Admin, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, unique
+from .helpers import QUIET, Admin, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, locked, unique
 
 
 def test_a_closed_pool_refuses_newcomers(shared_database: str, admin: Admin):
@@ -54,7 +54,7 @@ def test_it_waits_for_what_is_out(shared_database: str):
 def closed_for_newcomers(engine: object) -> bool:
     """Whether ``close`` has got that far."""
     pool = engine.pool  # type: ignore[attr-defined]
-    with pool._locked() as ledger:
+    with locked(pool) as ledger:
         return bool(ledger.closed)
 
 
