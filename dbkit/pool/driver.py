@@ -297,9 +297,12 @@ class LedgerDriver(Pool):
         except Exception:
             logger.exception("%s: the observer failed in %s()", self._label(), what)
 
-    def _renewed(self, slot: PooledSlot) -> None:
-        """SQLAlchemy reconnected a slot that is out (``pre_ping``, ``recycle``, a ``checkout`` event)."""
-        self._step(lambda ledger: ledger.renewed(slot, monotonic(), jitter=random.random()))
+    def _reopened(self, slot: PooledSlot, seconds: float) -> None:
+        """SQLAlchemy reconnected a slot that is out (``pre_ping``, a ``checkout`` event)."""
+        why = slot.retire_why
+        self._step(lambda ledger: ledger.reopened(slot, monotonic(), seconds=seconds, jitter=random.random()))
+        self._tell("closed", Closed(why=why))
+        self._tell("opened", Opened(seconds=seconds))
 
     # ---- what there is to see
 

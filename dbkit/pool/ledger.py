@@ -178,6 +178,13 @@ class Ledger(Books[S, W]):
         self.renewed(slot, now, jitter=jitter)
         self._arrived(slot, now)
 
+    def reopened(self, slot: S, now: float, *, seconds: float, jitter: float) -> None:
+        """A slot that is out has a new connection, in place of one that was closed."""
+        self.closes[slot.retire_why] += 1
+        self.opens += 1
+        self.open_time.add(seconds)
+        self.renewed(slot, now, jitter=jitter)
+
     def open_failed(self, slot: S, error: BaseException, now: float, *, transient: bool, jitter: float) -> None:
         """The connect failed. The front waiter gets the real error, unless the outage is one to ride out."""
         if slot.state is not OPENING:
@@ -223,6 +230,8 @@ class Ledger(Books[S, W]):
             self._retire(slot, "outdated")
         elif now >= slot.retire_at:
             self._retire(slot, slot.retire_why)
+        elif self.size > self.policy.max_size:
+            self._retire(slot, "resized")
         elif self.line and not self.paused:
             self._hand_over(slot, now)
         else:

@@ -148,17 +148,16 @@ class LendingPool(LedgerDriver):
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         slot: PooledSlot = record  # type: ignore[assignment]
+        if slot.leak_told:
+            self._came_back(slot, monotonic())
         connection = slot.dbapi_connection
         if connection is None:
             self._enter(slot, "invalidated" if slot.retire_why == "invalidated" else "detached")
         elif not self._fit_to_keep(connection):
             self._enter(slot, "unfit")
         else:
-            now = monotonic()
-            if slot.leak_told:
-                self._came_back(slot, now)
             try:
-                if self._ledger.give_back(slot, now):
+                if self._ledger.give_back(slot, monotonic()):
                     self._enter(slot)
             except BaseException:  # interrupted, perhaps after it lay idle and before anybody was told
                 self._enter(slot)

@@ -128,6 +128,7 @@ def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) ->
     """Wrap a creator, so that every physical connect, whoever asks for it, leaves its mark on the slot."""
 
     def create_and_stamp(rec: ConnectionPoolEntry) -> DBAPIConnection:
+        began = monotonic()
         connection = create(rec)
         pool = pool_ref()
         if pool is not None and pool.require_writer:
@@ -135,7 +136,7 @@ def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) ->
         if isinstance(rec, PooledSlot):
             rec.peek = Peek(connection)
             if rec.state is State.IN_USE and pool is not None:
-                pool._renewed(rec)
+                pool._reopened(rec, monotonic() - began)
         return connection
 
     return create_and_stamp

@@ -11,11 +11,20 @@ import pytest
 from .helpers import sqlalchemy_url
 
 PROLOGUE = """
-import faulthandler, multiprocessing, os, sys, threading, time, traceback
+import contextlib, faulthandler, multiprocessing, os, sys, threading, time, traceback
 from sqlalchemy import create_engine, text
 from dbkit.pool.elastic import ElasticPool
 
 engine = create_engine(sys.argv[1], poolclass=ElasticPool, min_size=2, max_size=4, pool_timeout=10)
+
+@contextlib.contextmanager
+def locked(pool):
+    with pool._lock:
+        pool._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            pool._owner = 0
 
 def pid_of(connection):
     return connection.connection.driver_connection.get_backend_pid()
@@ -198,7 +207,7 @@ def test_a_fork_while_another_thread_holds_the_pools_lock(shared_database: str):
 
         thread = threading.Thread(target=hold)
         thread.start()
-        inside.wait(10)
+        assert inside.wait(10)
         try:
             in_child(use)
         finally:

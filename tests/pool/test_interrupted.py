@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from dbkit.errors import DbkitError, PoolTimeoutError
-from dbkit.pool import driver
+from dbkit.pool import driver, lending
 from dbkit.pool.elastic import ElasticPool
 
 from .helpers import QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, locked, where
@@ -152,7 +152,10 @@ class Thrown(BaseException):
 
 @unraisable
 @pytest.mark.parametrize("seed", [1, 2])
-def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(seed: int, silence: None):
+def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(
+    seed: int, silence: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lending, "NAP", 0.05)  # a wake-up that was cut off costs the line that long
     dice = random.Random(seed)
     pool = ElasticPool(Double, **QUIET | {"max_size": 3, "timeout": 30})
     enough = threading.Event()

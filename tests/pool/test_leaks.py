@@ -143,11 +143,6 @@ def test_one_found_by_the_collector_came_back(shared_database: str, listener: Li
     pool.dispose()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="_do_return_conn tells of a late return only where the connection is fit to keep: a leak that ends with a "
-    "lost connection is never told to have ended",
-)
 def test_one_that_comes_back_broken_came_back(shared_database: str, listener: Listener, admin: Admin):
     name = unique("broken")
     with engine_on(shared_database, name=name, leak_after=SOON, observer=listener, **QUIET) as engine:

@@ -291,11 +291,6 @@ def test_an_observer_may_ask_the_pool_and_borrow_from_it(shared_database: str, l
     assert log.records == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what SQLAlchemy reconnects while the slot is out (pre_ping, a checkout event) goes past stats().opens, "
-    "stats().closes and the observer",
-)
 def test_a_reconnect_by_sqlalchemy_is_told(shared_database: str, told: Everything):
     with engine_on(shared_database, observer=told, **QUIET | {"max_size": 1}) as engine:
         engine.connect().close()

@@ -150,11 +150,6 @@ def test_a_smaller_maximum_shrinks_a_surplus_by_upkeep(shared_database: str):
         assert engine.pool.stats().closes == {"max_idle": 3}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ledger.resize condemns idle slots and those in use, not those being opened: they arrive, lie idle, and a "
-    "pool with max_idle=None keeps more than max_size for good",
-)
 def test_a_connect_under_way_when_the_pool_becomes_smaller_is_closed_too(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"min_size": 4, "max_size": 4}) as engine:
@@ -308,10 +303,6 @@ def test_draining_while_the_server_is_away_keeps_the_idle_ones(shared_database: 
         at_rest(engine.pool, idle=2)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="drain() promises that old ones stay while the server cannot be reached; those that come back are closed",
-)
 def test_draining_while_the_server_is_away_keeps_what_comes_back(shared_database: str):
     connects = Connects(shared_database)
     numbers = QUIET | {"max_size": 2, "pool_timeout": 0.3}
