@@ -91,6 +91,8 @@ def build_engine(settings: DatabaseSettings, *, engine_options: Mapping[str, Any
     )
     if twice:
         raise exc.ArgumentError(f"connect_args cannot hold {', '.join(twice)}: give it to the settings instead.")
+    if options.get("require_writer"):
+        params.setdefault("target_session_attrs", "read-write")  # else libpq stops at the first host that answers
     policy = asdict(settings.policy)
     return create_engine(
         _url(settings),

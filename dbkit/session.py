@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from psycopg2 import extensions as driver
 from sqlalchemy import exc
 
+from dbkit.pool.sessions import is_about_read_only
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session, sessionmaker
@@ -85,7 +87,10 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
             yield connection
             _commit(connection)
         except BaseException as error:
-            if engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
+            if is_about_read_only(engine.pool, error) and not connection.readonly:
+                engine.pool._invalidate(borrowed.connection, error, _checkin=False)
+                connection.close()
+            elif engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
                 connection.close()
             raise
         finally:

@@ -52,6 +52,8 @@ class Books(Generic[S, W]):
         """To be woken: they have an outcome, or are called to come and look."""
         self.todo: deque[Open[S] | Check[S] | Close[S]] = deque()
         self.generation = 0
+        self.opened_generation = 0
+        """The youngest generation of which a connection was ever opened."""
         self.started = False
         """The minimum is kept from the first connection on; an unused pool opens nothing."""
         self.paused = False
@@ -59,7 +61,7 @@ class Books(Generic[S, W]):
         self.watchers: list[W] = []
         """Those who wait for the end: until nothing is out of a paused pool, nothing left of a closed one."""
         self.draining = False
-        """Slots of an older generation may lie idle; they are replaced, new before old."""
+        """There are slots of an older generation; they are replaced, new before old."""
         self.reconnecting = Reconnecting(policy.reconnect_timeout)
         self.timeouts = 0
         self.refused = 0
@@ -123,7 +125,7 @@ class Books(Generic[S, W]):
                 front = next(iter(self.line))
                 if not front.called:
                     front.called = True
-                    self.attend_at = self.overtake_until
+                    self._front_changed()
                     self.to_wake.append(front)
                 break
             if (slot := self._pop_idle()) is not None:
@@ -145,7 +147,8 @@ class Books(Generic[S, W]):
         if self.started:
             missing = max(missing, self.policy.min_size - self.size)
         if self.draining:
-            missing = max(missing, len(self._outdated()) - self.opening)
+            scout = self.opened_generation != self.generation
+            missing = max(missing, len(self._outdated()) - self.opening, scout - self.opening)
         return min(missing, self.policy.max_size - self.size)
 
     def recount(self, now: float) -> None:
@@ -161,13 +164,25 @@ class Books(Generic[S, W]):
         """Idle slots of an older generation, the longest idle first."""
         return [slot for slot in self.idle.copy() if slot.generation != self.generation]
 
+    def can_spare_old(self) -> bool:
+        """Whether a connection of an older generation may be closed before its successor is there.
+
+        While the server cannot be reached, or has not been since the draining began, an old connection is better than
+        none; but a full pool must close one to find out.
+        """
+        if self.opened_generation == self.generation:
+            return not self.reconnecting.failures
+        return self.size >= self.policy.max_size and not self.opening and not self.reconnecting.failures
+
     def _make_room_to_replace(self) -> None:
-        """New before old; only a full pool must close one first. At the end the draining is over."""
+        """New before old; only a full pool must close one first. When no old one is left, the draining is over."""
         outdated = self._outdated()
-        self.draining = bool(outdated)
         full = self.size >= self.policy.max_size and not self.opening
-        if full and outdated and self._withdraw(outdated[0]):
+        if full and outdated and self.can_spare_old() and self._withdraw(outdated[0]):
             self._retire(outdated[0], "drained")
+        if not any(slot.generation != self.generation for slot in self.slots if slot.state is not GONE):
+            self.draining = False
+            self._front_changed()
 
     def _grow(self, now: float) -> None:
         slot = self._new_slot()
@@ -203,6 +218,8 @@ class Books(Generic[S, W]):
             self.attend_at = front.due_at if front.called else -math.inf
         else:
             self.overtake_until = self.attend_at = math.inf
+        if self.draining:
+            self.attend_at = -math.inf
 
     def _pop_idle(self) -> S | None:
         try:

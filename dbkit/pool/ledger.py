@@ -151,8 +151,14 @@ class Ledger(Books[S, W]):
 
     def sort_out(self, slot: S, now: float) -> None:
         """After ``give_back``: the slot retires if it must, and the line is served."""
-        if now >= slot.retire_at and self._withdraw(slot):
-            self._retire(slot, slot.retire_why)
+        if now >= slot.retire_at:
+            why: str | None = slot.retire_why
+        elif slot.generation != self.generation and self.can_spare_old():
+            why = "drained"
+        else:
+            why = None
+        if why is not None and self._withdraw(slot):
+            self._retire(slot, why)
         self.settle(now)
 
     def discard(self, slot: S, now: float, why: str) -> None:
@@ -171,6 +177,7 @@ class Ledger(Books[S, W]):
         if slot.state is not OPENING:
             return
         self.opens += 1
+        self.opened_generation = slot.generation
         self.open_time.add(seconds)
         self.started = True
         self.reconnecting.recovered()
@@ -228,11 +235,13 @@ class Ledger(Books[S, W]):
     def _arrived(self, slot: S, now: float) -> None:
         if slot.generation != self.generation:
             self._retire(slot, "outdated")
+        elif self.size > self.policy.max_size and not self.line:
+            self._retire(slot, "resized")
         elif now >= slot.retire_at:
             self._retire(slot, slot.retire_why)
-        elif self.size > self.policy.max_size:
-            self._retire(slot, "resized")
         elif self.line and not self.paused:
+            if self.size > self.policy.max_size:
+                slot.retire_at, slot.retire_why = -math.inf, "resized"
             self._hand_over(slot, now)
         else:
             slot.state, self.opening = IDLE, self.opening - 1
@@ -246,8 +255,7 @@ class Ledger(Books[S, W]):
     def upkeep(self, now: float) -> None:
         """Retire what is too old, shrink what is surplus, have checked what was quiet for long, refill, retry."""
         policy = self.policy
-        current = [slot for slot in self.idle.copy() if slot.generation == self.generation]
-        self.condemn([slot for slot in current if now >= slot.retire_at], now)
+        self.condemn([slot for slot in self.idle.copy() if now >= slot.retire_at], now)
         if policy.max_idle is not None:
             surplus = max(0, self.size - policy.min_size)
             stale = [slot for slot in self.idle.copy() if now >= slot.idle_since + policy.max_idle]
@@ -278,8 +286,7 @@ class Ledger(Books[S, W]):
         """
         policy = self.policy
         idle = self.idle.copy()
-        ours = [slot for slot in self.slots if slot.generation == self.generation]  # others go as they come back
-        due = [slot.retire_at for slot in ours if slot.state is IDLE or now < slot.retire_at]
+        due = [slot.retire_at for slot in self.slots if slot.state is IDLE or now < slot.retire_at]
         if self.size > policy.min_size and policy.max_idle is not None:
             due.append(min((slot.idle_since for slot in idle), default=now) + policy.max_idle)
         if self.size and policy.keepalive is not None:
@@ -317,8 +324,7 @@ class Ledger(Books[S, W]):
         """Replace every connection: idle ones new before old, those that are out when they come back."""
         self.generation += 1
         self.draining = True
-        for slot in self.slots:
-            slot.retire_at, slot.retire_why = -math.inf, "drained"
+        self._front_changed()
         self.settle(now)
 
     def pause(self, now: float) -> None:

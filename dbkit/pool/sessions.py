@@ -78,9 +78,13 @@ def watch_for_read_only(dialect: Any) -> None:
 
 def _on_error(context: ExceptionContext) -> None:
     pool = getattr(context.engine, "pool", None)
-    refused = getattr(context.original_exception, "pgcode", None) == READ_ONLY
-    if refused and getattr(pool, "require_writer", False) and not _asked_for_read_only(context):
+    if is_about_read_only(pool, context.original_exception) and not _asked_for_read_only(context):
         context.is_disconnect = True
+
+
+def is_about_read_only(pool: Any, error: BaseException | None) -> bool:
+    """Whether the server refused to write, to a pool that requires a writer."""
+    return getattr(pool, "require_writer", False) and getattr(error, "pgcode", None) == READ_ONLY
 
 
 def _asked_for_read_only(context: ExceptionContext) -> bool:

@@ -195,8 +195,9 @@ def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(
 
 
 @pytest.fixture
-def silence() -> Iterator[None]:
-    """No logging: pytest keeps every record, and with the traceback in it the connections of that moment."""
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pytest keeps every log record and every unraisable error, and in their tracebacks the slots of that moment."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

@@ -150,10 +150,6 @@ def test_who_asks_for_read_only_transactions_is_no_failover_either(primary: Prim
         assert write(engine) in watch.pids(name) == old
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="session.raw_connection() hands out psycopg2 itself, whose errors SQLAlchemy, and so the guard, never sees",
-)
 def test_a_write_past_sqlalchemy_is_noticed_too(primary: Primary):
     with engine_on(primary.url, require_writer=True, **NUMBERS) as engine:
         engine.pool.warm_up()
