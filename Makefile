@@ -39,8 +39,7 @@ format: $(READY)  ## put formatting and imports in order
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## measure beside the other pools (QUICK=1: under a minute)
-	@test -d benchmarks || { echo "no benchmarks yet"; exit 1; }
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 clean:  ## remove environments and caches
 	rm -rf .venv* build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

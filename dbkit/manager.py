@@ -9,7 +9,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from dbkit import engine as _engine
-from dbkit import migrate as _migrate
 from dbkit import query as _query
 from dbkit import session as _session
 from dbkit.pool.policy import NAMES
@@ -197,7 +196,9 @@ class DatabaseConnectionManager:
         Raises:
             MigrationError: see ``dbkit.migrate.upgrade``.
         """
-        _migrate.upgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+        from dbkit import migrate  # not before it is needed
+
+        migrate.upgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
 
     def downgrade(
         self,
@@ -212,7 +213,9 @@ class DatabaseConnectionManager:
         Raises:
             MigrationError: see ``dbkit.migrate.upgrade``.
         """
-        _migrate.downgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+        from dbkit import migrate
+
+        migrate.downgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
 
     # ---- the pool
 

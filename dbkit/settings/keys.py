@@ -6,7 +6,6 @@ fields of ``PoolPolicy``.
 
 from __future__ import annotations
 
-import difflib
 from types import MappingProxyType
 
 from dbkit.pool.policy import NAMES as POOL
@@ -120,6 +119,8 @@ def unknown(name: str) -> str:
     """What to tell somebody who gave a key that does not exist, with a suggestion where there is one."""
     hint = _HINTS.get(name.lower())
     if hint is None:
+        import difflib  # only for a mistake
+
         close = difflib.get_close_matches(name.lower(), _SPELLINGS, n=1, cutoff=0.7)
         hint = f"did you mean {close[0]}?" if close else "see dbkit.settings for the keys there are"
     return f"there is no such setting; {hint}"

@@ -5,7 +5,6 @@ Secrets are wrapped the moment they are seen, and no function here raises for ba
 
 from __future__ import annotations
 
-import configparser
 import io
 import os
 import re
@@ -219,6 +218,8 @@ def from_ini(path: str | os.PathLike[str], section: str) -> Layer:
     if text is None:
         layer.faults.append(Fault("path", f"cannot be read: {reason}", shown))
         return layer
+    import configparser  # few have an INI file
+
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text.reveal())

@@ -1,0 +1,49 @@
+"""What ``import dbkit`` costs a program that imports SQLAlchemy and psycopg2 anyway. In fresh interpreters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from benchmarks.measure import Bench, Case, Reading, Row
+from benchmarks.report import Quantity, Target
+
+OURS = "import dbkit"
+THEIRS = "import sqlalchemy, psycopg2"
+
+
+TURNS = 3
+"""Interpreters in a round; the quickest counts: the others were interrupted."""
+
+
+def _import_time(statement: str) -> float:
+    """Run one import in an interpreter of its own, which times it; starting the interpreter does not count."""
+    program = f"from time import perf_counter as now\nbegan = now()\n{statement}\nprint(now() - began)"
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    return float(answer.stdout)
+
+
+def _case(statement: str) -> Case:
+    def read(share: float) -> Reading:
+        turns = TURNS if share == 1 else 1
+        return Reading({"time": min(_import_time(statement) for _ in range(turns))})
+
+    return read
+
+
+@contextmanager
+def _cases(bench: Bench) -> Iterator[Mapping[str, Case]]:
+    yield {statement: _case(statement) for statement in (OURS, THEIRS)}
+
+
+ROW = Row(
+    name="imports",
+    title="importing, in a fresh interpreter",
+    notes="Starting the interpreter does not count. In a round, the quickest of three.",
+    quantities=(Quantity("time", "seconds"),),
+    targets=(Target(quantity="time", of=OURS, to=THEIRS, at_most=1.15),),
+    rounds=(15, 2),
+    cases=_cases,
+)
