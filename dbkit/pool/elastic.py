@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import weakref
 from dataclasses import asdict, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from sqlalchemy.pool.base import reset_none
 
 from dbkit.errors import Fault, SettingsError
+from dbkit.pool.fork import survive_forks
 from dbkit.pool.holders import tell
 from dbkit.pool.ledger import Ledger
 from dbkit.pool.lending import LendingPool
@@ -139,7 +138,7 @@ class ElasticPool(LendingPool):
         self._fit_to_keep = self._fitness()
         if require_writer:
             watch_for_read_only(dialect)
-        _pools.add(self)
+        survive_forks(self)
 
     def _fitness(self) -> Callable[[Any], bool]:
         """What tells of a connection that comes back whether it may be used again."""
@@ -331,22 +330,3 @@ class ElasticPool(LendingPool):
     def timeout(self) -> float:
         """Seconds a borrower waits."""
         return self.policy.timeout
-
-
-_pools: weakref.WeakSet[ElasticPool] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    """The child's pools start empty. What was inherited is forgotten, not closed: the sockets are the parent's."""
-    for pool in list(_pools):
-        inherited = list(pool._ledger.slots)
-        pool._start_afresh()
-        connect: Any = pool.dispatch.connect
-        if hasattr(connect, "_exec_once_mutex"):  # the parent's first connect may have held it
-            connect._exec_once_mutex = None
-        for slot in inherited:
-            slot.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -13,7 +13,7 @@ could have missed meanwhile they look at *after* that move, as those under the l
 - a returning slot is idle first, then looks for a line; a waiter is in line first, then looks for idle slots;
 - a returning slot is idle first, then looks whether it is condemned; who condemns marks it first, then looks for it.
 
-Invariants, checked after every step by ``tests/pool/test_ledger.py``:
+Invariants, checked after every step by ``tests/pool/test_ledger_machine.py``:
 
 1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size``, always.
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
@@ -32,23 +32,16 @@ Invariants, checked after every step by ``tests/pool/test_ledger.py``:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dbkit.errors import LineFullError, PoolClosedError
 from dbkit.pool.books import GONE, IDLE, IN_USE, OPENING, Books
-from dbkit.pool.parts import Check, S, Slot, W
+from dbkit.pool.parts import BREATH, TURNS, Check, S, Slot, W
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbkit.pool.policy import PoolPolicy
-
-TURNS: Final = 10
-"""How many times ``fair_after`` a waiter at the end of a long line may be overtaken; see docs/decisions/fairness.md."""
-
-BREATH: Final = 0.002
-"""Seconds until a waiter who was called and overtaken looks again. An idle connection waits for him no longer than
-that; calling him for each return instead would cost a thread switch each, for nothing."""
 
 
 class Ledger(Books[S, W]):

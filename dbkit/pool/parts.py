@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from dbkit.pool.stats import Histogram
+
+TURNS: Final = 10
+"""How many times ``fair_after`` a waiter at the end of a long line may be overtaken; see docs/decisions/fairness.md."""
+
+BREATH: Final = 0.002
+"""Seconds until a waiter who was called and overtaken looks again. An idle connection waits for him no longer than
+that; calling him for each return instead would cost a thread switch each, for nothing."""
 
 
 class State(Enum):
