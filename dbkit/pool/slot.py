@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool.base import _ConnectionRecord
 
+from dbkit.pool.fork import connecting
 from dbkit.pool.holders import Borrow
 from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
 from dbkit.pool.parts import State
@@ -129,7 +130,8 @@ def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) ->
 
     def create_and_stamp(rec: ConnectionPoolEntry) -> DBAPIConnection:
         began = monotonic()
-        connection = create(rec)
+        with connecting():
+            connection = create(rec)
         pool = pool_ref()
         if pool is not None and pool.require_writer:
             demand_writer(connection)

@@ -290,3 +290,29 @@ def test_children_of_multiprocessing(shared_database: str):
         assert engine.pool.stats().opens == 2
         """,
     )
+
+
+def test_a_fork_waits_for_a_connect_under_way(shared_database: str):
+    run(
+        shared_database,
+        """
+        import psycopg2
+        began, ended = threading.Event(), threading.Event()
+        use()
+
+        def slow(dsn=engine.url.set(drivername="postgresql").render_as_string(hide_password=False)):
+            began.set()
+            time.sleep(0.3)
+            connection = psycopg2.connect(dsn)
+            ended.set()
+            return connection
+
+        other = ElasticPool(lambda: slow(), min_size=0)
+        thread = threading.Thread(target=lambda: other.connect().close())
+        thread.start()
+        assert began.wait(10) and not ended.is_set()
+        in_child(use)
+        assert ended.is_set(), "the fork did not wait"
+        thread.join()
+        """,
+    )
