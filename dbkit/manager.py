@@ -34,8 +34,6 @@ class _Unset(Enum):
     UNSET = "as in the settings"
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_engine"):  # a debugger or an error tracker looks at a constructor that failed
-            return f"<{type(self).__name__}, not set up>"
         return self.value
 
 

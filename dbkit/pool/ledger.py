@@ -18,10 +18,9 @@ Invariants, checked after every step by ``tests/pool/test_ledger_machine.py``:
 1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size``, always.
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
    or the job that opens or checks it. The ledger itself keeps only weak references to slots that are out.
-3. No slot sits idle while a waiter who is due stands in line. If slots are idle while one who
-   is not yet due stands in front, he has been called and is about to look (``called``). No waiter stands in line while
-   there is room to grow and nothing is being opened for him, unless the front is about to look, or an outage's backoff
-   says not yet.
+3. No slot sits idle while a waiter who is due stands in line. If slots are idle while one who is not yet due stands in
+   front, he has been called and is about to look (``called``). No waiter stands in line while there is room to
+   grow and nothing is being opened for him, unless the front is about to look, or an outage's backoff says not yet.
 4. A waiter gets exactly one outcome: a slot, an error, or he leaves. A slot that reaches him too late goes on.
 5. Waiters are served in order. A newcomer may overtake only until the one in front is due: ``fair_after`` from when he
    came, for each turn of all connections that he had to wait for anyway (``TURNS`` at most).
@@ -36,7 +35,7 @@ from typing import TYPE_CHECKING
 
 from dbkit.errors import LineFullError, PoolClosedError
 from dbkit.pool.books import GONE, IDLE, IN_USE, OPENING, Books
-from dbkit.pool.parts import BREATH, TURNS, Check, S, Slot, W
+from dbkit.pool.parts import BREATH, TURNS, Check, S, W, quiet_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -255,7 +254,7 @@ class Ledger(Books[S, W]):
             self.condemn(stale[:surplus], now, "max_idle")
         if policy.keepalive is not None:
             for slot in self.idle.copy():
-                if now >= _quiet_since(slot) + policy.keepalive:
+                if now >= quiet_since(slot) + policy.keepalive:
                     self.suspect_idle(slot, now)
         self.settle(now)
 
@@ -283,7 +282,7 @@ class Ledger(Books[S, W]):
         if self.size > policy.min_size and policy.max_idle is not None:
             due.append(min((slot.idle_since for slot in idle), default=now) + policy.max_idle)
         if self.size and policy.keepalive is not None:
-            due.append(min(map(_quiet_since, idle), default=now) + policy.keepalive)
+            due.append(min(map(quiet_since, idle), default=now) + policy.keepalive)
         if policy.leak_after is not None:
             due.extend(slot.borrowed_at + policy.leak_after for slot in self._out_untold())
         if self.reconnecting.failures and not self.opening and self.wanted() > 0:
@@ -311,7 +310,6 @@ class Ledger(Books[S, W]):
         surplus = max(0, self.size - policy.max_size)
         out = sorted((slot for slot in self.slots if slot.state is IN_USE), key=lambda slot: slot.borrowed_at)
         self.condemn([*self.idle.copy(), *out][:surplus], now, "resized")
-        self._front_changed()
 
     def drain(self, now: float) -> None:
         """Replace every connection: idle ones new before old, those that are out when they come back."""
@@ -344,8 +342,3 @@ class Ledger(Books[S, W]):
             self.to_wake.append(waiter)
         self._front_changed()
         self.dispose(now, "closed")
-
-
-def _quiet_since(slot: Slot) -> float:
-    """When the connection last said something: given back, or answered a ping."""
-    return max(slot.idle_since, slot.checked_at)

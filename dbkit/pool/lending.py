@@ -15,6 +15,7 @@ from dbkit.pool.driver import LedgerDriver
 from dbkit.pool.explain import why_timed_out
 from dbkit.pool.holders import call_site
 from dbkit.pool.liveness import FRESH
+from dbkit.pool.parts import quiet_since
 from dbkit.pool.waiting import ThreadWaiter
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class LendingPool(LedgerDriver):
     def _looks_alive(self, slot: PooledSlot, now: float) -> bool:
         """Without a round trip. One idle for so long that upkeep must have been asleep too is not trusted."""
         keepalive = self.policy.keepalive
-        if keepalive is not None and now - max(slot.idle_since, slot.checked_at) > 2 * keepalive:
+        if keepalive is not None and now - quiet_since(slot) > 2 * keepalive:
             return False
         return slot.peek.quiet()
 

@@ -77,3 +77,8 @@ class Close(NamedTuple, Generic[S]):
 
     slot: S
     why: str
+
+
+def quiet_since(slot: Slot) -> float:
+    """When the connection last said something: given back, or answered a ping."""
+    return max(slot.idle_since, slot.checked_at)

@@ -94,7 +94,8 @@ class PoolStats:
         opens: connections opened so far.
         open_failures: connects that failed so far.
         closes: connections closed so far, by reason (``max_idle``, ``max_lifetime``, ``dead``, ``invalidated``,
-            ``detached``, ``unfit``, ``vanished``, ``drained``, ``resized``, ``disposed``, ``closed``).
+            ``detached``, ``unfit``, ``vanished``, ``drained``, ``outdated``, ``resized``,
+            ``disposed``, ``closed``).
         wait_time: how long those borrowers waited who had to stand in line and were served.
         use_time: how long connections were out.
         open_time: how long connects took.
