@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from psycopg2 import extensions as driver
 from sqlalchemy import exc
 
+from dbkit.manners import Manners, say
 from dbkit.pool.sessions import is_about_read_only
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
     """
     with engine.connect() as borrowed:
         connection = cast("driver.connection", borrowed.connection.dbapi_connection)
-        manners = _Manners.of(connection)
+        manners = Manners.of(connection)
         try:
             yield connection
             _commit(connection)
@@ -94,44 +94,12 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
                 connection.close()
             raise
         finally:
-            if not _tidy(connection, manners):
+            if not manners.restore(connection):
                 borrowed.invalidate()
 
 
 _CLOSED_BY_BORROWER = 1
 """What psycopg2 says of a connection after ``close()``; one that broke is 2, and its commit an error."""
-
-
-@dataclass(frozen=True)
-class _Manners:
-    """How a connection behaves on the client's side: what psycopg2 lets a borrower change."""
-
-    autocommit: bool
-    isolation_level: int | None
-    readonly: bool | None
-    deferrable: bool | None
-    cursor_factory: Any
-
-    @classmethod
-    def of(cls, connection: driver.connection) -> Self:
-        return cls(
-            connection.autocommit,
-            connection.isolation_level,
-            connection.readonly,
-            connection.deferrable,
-            connection.cursor_factory,
-        )
-
-    def give_to(self, connection: driver.connection) -> None:
-        if type(self).of(connection) == self:
-            return
-        connection.autocommit = False  # so that the others are not sent to the server one by one
-        settings: Any = connection
-        settings.isolation_level = self.isolation_level
-        settings.readonly = self.readonly
-        settings.deferrable = self.deferrable
-        settings.cursor_factory = self.cursor_factory
-        connection.autocommit = self.autocommit
 
 
 def _commit(connection: driver.connection) -> None:
@@ -146,24 +114,4 @@ def _commit(connection: driver.connection) -> None:
     if (
         connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE
     ):  # autocommit, and a BEGIN of the borrower's
-        _say(connection, "COMMIT")
-
-
-def _tidy(connection: driver.connection, manners: _Manners) -> bool:
-    """Bring the connection back to how it came; False where it is of no more use."""
-    if connection.closed:
-        return False
-    try:
-        connection.rollback()
-        if connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE:
-            _say(connection, "ROLLBACK")
-        manners.give_to(connection)
-    except Exception:
-        logger.warning("A connection could not be brought back to how it came; it is discarded.", exc_info=True)
-        return False
-    return True
-
-
-def _say(connection: driver.connection, command: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(command)
+        say(connection, "COMMIT")

@@ -21,6 +21,7 @@ def why_timed_out(
     holders: Sequence[Holder],
     *,
     paused: bool,
+    pending: str | None,
     now: float,
     asking: int,
 ) -> str:
@@ -32,6 +33,7 @@ def why_timed_out(
         trouble: what the pool remembers of failed connects.
         holders: who has connections.
         paused: the pool was paused.
+        pending: what connects under way wait for, if it is not the server.
         now: the moment, on the clock of ``trouble``.
         asking: the number of the thread that wanted a connection.
     """
@@ -41,6 +43,8 @@ def why_timed_out(
     )
     if paused:
         return text + " The pool is paused; resume() serves the line."
+    if pending:
+        text += f" {pending[0].upper()}{pending[1:]}."
     if trouble.failures:
         return text + (
             f" The server cannot be reached: {trouble.failures} attempts failed in {now - trouble.since:.1f} s, "

@@ -9,19 +9,20 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from dbkit.errors import PoolTimeoutError
+from dbkit.errors import PoolTimeoutError, SettingsError
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.driver import LedgerDriver
 from dbkit.pool.explain import why_timed_out
 from dbkit.pool.holders import call_site
 from dbkit.pool.liveness import FRESH
 from dbkit.pool.parts import quiet_since
-from dbkit.pool.waiting import ThreadWaiter
+from dbkit.pool.policy import find_faults
+from dbkit.pool.waiting import Patience, ThreadWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from dbkit.pool.ledger import Ledger
     from dbkit.pool.policy import PoolPolicy
@@ -42,10 +43,30 @@ class LendingPool(LedgerDriver):
 
     def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
         super().__init__(policy, **arguments)
+        self._patience = Patience()
         if policy.leak_after is not None:
             self._do_get = self._do_get_and_remember_where  # type: ignore[method-assign]
 
     # ---- borrowing
+
+    def borrow(self, timeout: float | None = None) -> PoolProxiedConnection:
+        """As ``connect()``, with a timeout of its own.
+
+        Args:
+            timeout: seconds to wait in all; the pool's own ``timeout`` if None.
+
+        Raises:
+            whatever ``connect()`` raises.
+            SettingsError: ``timeout`` is no number of seconds.
+        """
+        faults = [] if timeout is None else find_faults({"timeout": timeout}, {})
+        if faults:
+            raise SettingsError(faults)
+        before, self._patience.seconds = self._patience.seconds, timeout
+        try:
+            return self.connect()
+        finally:
+            self._patience.seconds = before
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
@@ -77,7 +98,8 @@ class LendingPool(LedgerDriver):
 
     def _stand_in_line(self, suspect: PooledSlot | None, began: float) -> PooledSlot:
         waiter = ThreadWaiter(began)
-        deadline = began + self.policy.timeout
+        patience = self._patience.seconds
+        deadline = began + (self.policy.timeout if patience is None else patience)
         slot: PooledSlot | None = None
         try:
             self._join(waiter, suspect, first=False)
@@ -133,6 +155,7 @@ class LendingPool(LedgerDriver):
 
     def _timeout_error(self, waited: float) -> PoolTimeoutError:
         stats, trouble, paused = self._step(lambda ledger: (ledger.stats(), ledger.reconnecting, ledger.paused))
+        pending = getattr(self._creator, "pending", None)  # a creator may tell what its connects wait for
         return PoolTimeoutError(
             why_timed_out(
                 waited,
@@ -140,6 +163,7 @@ class LendingPool(LedgerDriver):
                 trouble,
                 self.holders(),
                 paused=paused,
+                pending=pending() if pending is not None and stats.opening else None,
                 now=monotonic(),
                 asking=get_ident(),
             )

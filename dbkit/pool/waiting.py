@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from _thread import allocate_lock
-from threading import TIMEOUT_MAX
+from threading import TIMEOUT_MAX, local
 from typing import Any
+
+
+class Patience(local):
+    """How long the borrow under way on this thread may take, where that is not the pool's ``timeout``."""
+
+    seconds: float | None = None
 
 
 class ThreadWaiter:

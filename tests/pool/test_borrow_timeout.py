@@ -14,10 +14,10 @@ import weakref
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import DbkitError, PoolTimeoutError
+from dbkit.errors import DbkitError, PoolTimeoutError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Borrower, Connects, at_rest, engine_on, eventually, in_line, refused
+from .helpers import QUIET, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, refused
 
 
 def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(shared_database: str):
@@ -40,6 +40,45 @@ def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(
         for holder in holders:
             holder.give_back()
         assert engine.pool.stats().timeouts == 1
+
+
+def test_one_borrow_may_have_a_timeout_of_its_own(shared_database: str):
+    with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 60}) as engine:
+        engine.pool.borrow(timeout=30).close()
+        holder = Borrower(engine.pool)
+        assert holder.has_it.wait(10)
+        patient = Borrower(engine.pool)
+        in_line(engine.pool, 1)
+        began = time.monotonic()
+        with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.1 s"):
+            engine.pool.borrow(timeout=0.1)
+        assert 0.1 <= time.monotonic() - began < 10
+        in_line(engine.pool, 1)  # the other, who has the pool's own timeout
+        holder.give_back()
+        patient.give_back()
+        # the thread's next borrow is as patient as the pool again
+        again = Borrower(engine.pool)
+        assert again.has_it.wait(10)
+
+        def hasty_then_patient() -> None:
+            with pytest.raises(PoolTimeoutError):
+                engine.pool.borrow(0.01)
+            engine.pool.connect().close()
+
+        waiter = Task(hasty_then_patient)
+        eventually(lambda: engine.pool.stats().timeouts == 2)
+        in_line(engine.pool, 1)
+        again.give_back()
+        waiter.outcome()
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", float("nan"), True])
+def test_a_timeout_that_is_none_is_refused(shared_database: str, timeout):
+    with (
+        engine_on(shared_database, **QUIET) as engine,
+        pytest.raises(SettingsError, match="timeout"),
+    ):
+        engine.pool.borrow(timeout)
 
 
 def test_a_thread_that_waits_for_itself_is_told_so(shared_database: str):

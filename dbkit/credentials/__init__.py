@@ -1,0 +1,1 @@
+"""Passwords and tokens to log in with."""

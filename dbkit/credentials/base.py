@@ -1,0 +1,110 @@
+"""What a credential is, what it gives, and how long a token is good for. Pure: no clock, no I/O.
+
+**The type of what it gives says what it is.** A ``str`` or ``Secret`` is a password. A ``Token`` is a short-lived proof
+of identity that whoever sees it can use, so it demands TLS on its way over a network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, Self, runtime_checkable
+
+from dbkit.settings.secret import Secret
+
+REFRESH_AHEAD = 300.0
+"""Seconds before its end, at most, that a token is refreshed in advance: what Azure's SDK does, and for RDS's tokens of
+15 minutes the 10 minutes of use that AWS advises."""
+
+SAFETY = 60.0
+"""Seconds before its end, at most, that a token is used no more: clocks differ, and a login takes its time."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Token:
+    """A proof of identity to log in with, and until when it is good.
+
+    Attributes:
+        value: the token's text; never shown.
+        expires_at: seconds since the epoch; None for "until the server rejects it".
+    """
+
+    value: Secret
+    expires_at: float | None
+
+    def __init__(self, value: str | Secret, expires_at: float | datetime | None = None) -> None:
+        """
+        Args:
+            value: the token's text.
+            expires_at: seconds since the epoch, as ``time.time()`` and Azure's ``expires_on`` have them, or a datetime
+                with a time zone; None for "until the server rejects it".
+
+        Raises:
+            TypeError: one of the two is of another type.
+            ValueError: the datetime has no time zone, or the number is none.
+        """
+        object.__setattr__(self, "value", value if isinstance(value, Secret) else _secret(value))
+        object.__setattr__(self, "expires_at", _seconds(expires_at))
+
+
+def _secret(value: object) -> Secret:
+    if not isinstance(value, str):
+        raise TypeError(f"a token's value must be text, not {type(value).__name__}")
+    return Secret(value)
+
+
+def _seconds(moment: object) -> float | None:
+    if moment is None:
+        return None
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise ValueError("expires_at needs a time zone: moment.replace(tzinfo=timezone.utc) if it is UTC")
+        return moment.timestamp()
+    if isinstance(moment, bool) or not isinstance(moment, int | float):
+        raise TypeError(f"expires_at must be seconds since the epoch or a datetime, not {type(moment).__name__}")
+    if not math.isfinite(moment):
+        raise ValueError("expires_at must be finite; None means until the server rejects it")
+    return float(moment)
+
+
+@runtime_checkable
+class Credential(Protocol):
+    """What dbkit asks for the password or token at each physical connect. Anything with such a method will do."""
+
+    def current(self) -> str | Secret | Token:
+        """The password or token to log in with now.
+
+        Called from any thread, and asked again when the server rejects the answer. A ``Token`` is kept until shortly
+        before it expires; a plain ``str`` is asked for at every connect.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A token at hand: when to ask for the next one, and until when this one is used. Seconds since the epoch."""
+
+    token: Token
+    refresh_at: float
+    unusable_at: float
+
+    @classmethod
+    def of(cls, token: Token, now: float) -> Self:
+        """The lease of a token that came just now. A short life scales both margins down: a third, and a tenth."""
+        if token.expires_at is None:
+            return cls(token, math.inf, math.inf)
+        left = max(token.expires_at - now, 0.0)
+        return cls(
+            token,
+            refresh_at=token.expires_at - min(REFRESH_AHEAD, left / 3),
+            unusable_at=token.expires_at - min(SAFETY, left / 10),
+        )
+
+    def outlasts(self, other: Lease | None) -> bool:
+        """Whether this one is the better of the two to have."""
+        return other is None or self.unusable_at > other.unusable_at
+
+
+def text_of(proof: Secret | Token) -> Secret:
+    """The password itself, still wrapped."""
+    return proof.value if isinstance(proof, Token) else proof
