@@ -9,13 +9,15 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dbkit.errors import Fault
 from dbkit.pool import policy
 from dbkit.pool.policy import NAMES as POOL
-from dbkit.settings.keys import CHOICES, FLAGS, NUMBERS, SECRETS
+from dbkit.settings.keys import CHOICES, CONCEALED, CREDENTIAL, FLAGS, NUMBERS, PASSWORD_FILE, SECRETS, SWITCHES
+from dbkit.settings.proof import truth
 from dbkit.settings.secret import Secret
-from dbkit.settings.sources import Setting
+from dbkit.settings.sources import SecretFile, Setting
 
 _LONGEST_SHOWN = 80
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -49,6 +51,12 @@ def check(values: Mapping[str, Setting]) -> tuple[dict[str, Setting], list[Fault
 def _checked(key: str, value: object) -> object:
     if key in SECRETS:
         return _secret(value)
+    if key == CREDENTIAL:
+        return _kind(value)
+    if key == PASSWORD_FILE:
+        return _path(value)
+    if key in SWITCHES:
+        return _switch(value)
     if key == "port":
         return _ports(value)
     if key in ("host", "hostaddr"):
@@ -88,6 +96,38 @@ def _secret(value: object) -> Secret:
         raise _Wrong("is empty; leave it out if there is none")
     _sound(value)
     return value
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str) and value in CHOICES[CREDENTIAL]:
+        return value
+    reason = f"must be one of {', '.join(CHOICES[CREDENTIAL])}"
+    if not isinstance(value, str | Secret):
+        reason += "; an object or a function goes to DatabaseConnectionManager(..., credential=...)"
+    raise _Wrong(reason)
+
+
+def _path(value: object) -> str:
+    """A file's path that means the same wherever the process changes its directory to.
+
+    A bare name is refused: read again at each connect, it would have to be shown in errors to be of use, and it may
+    be the password itself.
+    """
+    path = value.path.reveal() if isinstance(value, SecretFile) else _text(value)
+    _sound(Secret(path))
+    if not (Path(path).is_absolute() or path.startswith(("./", "../"))):
+        raise _Wrong("must begin with / or ./ where credential=file reads it at each connect")
+    try:
+        return os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps the "..", resolve() follows links
+    except OSError:
+        raise _Wrong("must be absolute: the current directory is gone") from None
+
+
+def _switch(value: object) -> bool:
+    on = truth(value)
+    if on is None:
+        raise _Wrong("must be true or false (or 1 and 0, yes and no, on and off)")
+    return on
 
 
 def _hosts(key: str, value: object) -> str:
@@ -188,7 +228,7 @@ def _mismatches(good: Mapping[str, Setting]) -> list[Fault]:
 
 
 def _shown(key: str, value: object) -> str:
-    return "" if key in SECRETS or isinstance(value, Secret) else _cut(repr(value))
+    return "" if key in CONCEALED or isinstance(value, Secret) else _cut(repr(value))
 
 
 def _cut(text: str) -> str:

@@ -1,7 +1,7 @@
 """What the settings are called: every key, its other spellings, its variable, and what kind of value it takes.
 
 Pure names. The driver's options are libpq's connection parameters, under libpq's names; the pool's numbers are the
-fields of ``PoolPolicy``.
+fields of ``PoolPolicy``; how one proves who one is, is dbkit's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,15 @@ from dbkit.pool.policy import NAMES as POOL
 
 IDENTITY = ("host", "port", "database", "username", "password")
 """Who connects to what. libpq calls two of them otherwise: ``dbname`` and ``user``."""
+
+CREDENTIAL = "credential"
+IDENTITY_ENABLED = "identity_enabled"
+CREDENTIAL_SCOPE = "credential_scope"
+PASSWORD_FILE = "password_file"
+ALLOW_INSECURE_TOKEN = "allow_insecure_token"
+
+CREDENTIALS = (CREDENTIAL, IDENTITY_ENABLED, CREDENTIAL_SCOPE, PASSWORD_FILE, ALLOW_INSECURE_TOKEN)
+"""How one proves who one is, where that is not a password in the settings. The driver is given none of these."""
 
 DRIVER_NAMES = MappingProxyType({"database": "dbname", "username": "user"})
 """dbkit's word to libpq's, where they differ."""
@@ -28,7 +37,7 @@ OPTIONS = (
 )  # fmt: skip
 """libpq's other connection parameters, up to libpq 18; which of them work is up to the libpq that is installed."""
 
-KEYS = (*IDENTITY, *OPTIONS, *POOL)
+KEYS = (*IDENTITY, *CREDENTIALS, *OPTIONS, *POOL)
 """Every setting, in the order they are shown in."""
 
 ALIASES = MappingProxyType(
@@ -42,16 +51,16 @@ ALIASES = MappingProxyType(
 )
 """Other spellings of a setting, as psycopg2, libpq and ``DB_*`` files have them."""
 
-PASSWORD_FILE = "password_file"
-"""Not a setting but another way to give one: the file that holds the password."""
-
 SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 """Settings whose values are never shown."""
+
+CONCEALED = SECRETS | {CREDENTIAL, PASSWORD_FILE}
+"""Settings whose value is not shown while it is in doubt: somebody will put the password itself there."""
 
 ADDRESS = frozenset({"host", "hostaddr", "port", "database", "service", "servicefile"})
 """Where the server is. A URL gives these together or leaves them to libpq; they are not filled from elsewhere."""
 
-LOGIN = SECRETS | {"username", "passfile", "sslcert", "sslkey"}
+LOGIN = SECRETS | {"username", "passfile", "sslcert", "sslkey", *CREDENTIALS}
 """What proves who is asking. It goes only to the server it was given for."""
 
 PROOF = LOGIN - {"username"}
@@ -59,6 +68,9 @@ PROOF = LOGIN - {"username"}
 
 FLAGS = frozenset({"keepalives", "sslcompression", "sslsni", "gssdelegation"})
 """Driver options that are 0 or 1."""
+
+SWITCHES = frozenset({IDENTITY_ENABLED, ALLOW_INSECURE_TOKEN})
+"""Settings that are true or false."""
 
 NUMBERS = MappingProxyType(
     {
@@ -73,6 +85,7 @@ NUMBERS = MappingProxyType(
 
 CHOICES = MappingProxyType(
     {
+        CREDENTIAL: ("password", "azure", "aws", "gcp", "file"),
         "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
         "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
         "load_balance_hosts": ("disable", "random"),
@@ -82,16 +95,25 @@ CHOICES = MappingProxyType(
         "sslcertmode": ("disable", "allow", "require"),
     }
 )
-"""Driver options that are one word of a few."""
+"""Settings that are one word of a few."""
 
 URL_VARIABLE = "DATABASE_URL"
 
 _NOT_FROM_VARIABLES = frozenset({"service", "servicefile", "replication"})
 """``DB_SERVICE`` is commonly the name of a container, and a replicating session has no place in a pool."""
 
-_SPELLINGS = (*KEYS, *ALIASES, PASSWORD_FILE)
+_SPELLINGS = (*KEYS, *ALIASES)
 
-VARIABLES = MappingProxyType({f"DB_{name.upper()}": name for name in _SPELLINGS if name not in _NOT_FROM_VARIABLES})
+_UNPREFIXED = frozenset({IDENTITY_ENABLED})
+"""Known to older programs under its bare name."""
+
+VARIABLES = MappingProxyType(
+    {
+        ("" if name in _UNPREFIXED else "DB_") + name.upper(): name
+        for name in _SPELLINGS
+        if name not in _NOT_FROM_VARIABLES
+    }
+)
 """Every variable dbkit reads besides ``DATABASE_URL``, with the key it gives, as written."""
 
 _HINTS = MappingProxyType(
@@ -105,6 +127,8 @@ _HINTS = MappingProxyType(
         "pool_recycle": "did you mean max_lifetime?",
         "hostname": "did you mean host?",
         "passwd": "did you mean password?",
+        "credentials": "did you mean credential?",
+        "managed_identity": "did you mean credential=azure?",
     }
 )
 
@@ -129,11 +153,13 @@ def unknown(name: str) -> str:
 def misspelt(variable: str) -> str | None:
     """The variable of ours that this one, which is not ours, is one slip of the finger away from.
 
-    One letter missing, doubled, wrong or two swapped. A longer name that merely begins like one of ours
-    (``DB_HOSTS``, ``DB_PORT_5432_TCP``) is another program's.
+    One letter missing, doubled, wrong or two swapped, or a ``DB_`` too many. A longer name that merely begins like one
+    of ours (``DB_HOSTS``, ``DB_PORT_5432_TCP``) is another program's.
     """
     if not variable.startswith("DB_") or variable in VARIABLES:
         return None
+    if variable.removeprefix("DB_") in VARIABLES:
+        return variable.removeprefix("DB_")
     for ours in VARIABLES:
         if not variable.startswith(ours) and _one_slip(variable, ours):
             return ours

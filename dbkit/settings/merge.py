@@ -9,19 +9,23 @@ with another server's parts:
 - Where a weaker source names another user, its password is not taken.
 - A weaker ``DATABASE_URL`` is not read at all.
 
-Everything else (pool numbers, ``sslmode``, ...) still goes key by key.
+How one proves who one is (``credential``, a password, ...) is one thing, too: see ``proof.py``. Everything else (pool
+numbers, ``sslmode``, ...) still goes key by key. Defaults a program gives are under all of this, and each source takes
+out of them what it would take out of a weaker source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from dbkit.errors import Fault
-from dbkit.settings.keys import ADDRESS, KEYS, LOGIN, PROOF
-from dbkit.settings.sources import Layer, SecretFile, Setting, read_secret_file
+from dbkit.settings.keys import ADDRESS, KEYS, LOGIN, PASSWORD_FILE, PROOF
+from dbkit.settings.proof import in_force, overruled, settle
+from dbkit.settings.sources import Layer, Setting
 
 DEFAULT = "default"
-"""The origin of what nobody set and dbkit does."""
+"""The origin of what nobody set and dbkit, or the program's defaults, do."""
 
 SERVER_DEFAULTS: Mapping[str, object] = {
     "connect_timeout": 10,
@@ -36,6 +40,7 @@ SERVER_DEFAULTS: Mapping[str, object] = {
 middle of a query. The name is libpq's fallback, so that ``PGAPPNAME`` and service files win."""
 
 _NAMES_SERVER = ("host", "hostaddr", "service")
+_SERVER = frozenset({*_NAMES_SERVER, "servicefile"})
 
 
 def describes_server(layer: Layer) -> bool:
@@ -43,16 +48,47 @@ def describes_server(layer: Layer) -> bool:
     return layer.from_url or any(key in layer.values for key in _NAMES_SERVER)
 
 
-def lay_over(strong: Layer, weak: Layer, *, whole: bool) -> Layer:
-    """Put a stronger source over a weaker one.
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A layer, and how it goes over weaker ones.
 
-    Args:
-        strong: wins for every key it gives.
-        weak: fills in the others.
-        whole: whether ``strong`` is a description (a URL, a mapping) rather than single values.
+    Attributes:
+        layer: what it says.
+        whole: it is a description (a URL, a mapping) rather than single values.
+        in_code: the program itself says it.
     """
-    foreign = _of_another(strong, weak) if whole else frozenset()
-    kept = {key: setting for key, setting in weak.values.items() if key not in foreign}
+
+    layer: Layer
+    whole: bool = False
+    in_code: bool = False
+
+
+def merge(sources: Sequence[Ranked], defaults: Layer) -> Layer:
+    """All sources in one, the strongest first; ``defaults`` for what none of them gives."""
+    merged = Layer()
+    for source in reversed(sources):
+        merged = _lay_over(source.layer, merged, _unfit(source, merged))
+    without = {key for source in sources for key in _unfit(source, defaults)}
+    without |= overruled(merged.values, defaults.values, whole=True) | _elsewhere(merged)
+    return _lay_over(merged, defaults, without)
+
+
+def _unfit(strong: Ranked, weak: Layer) -> frozenset[str]:
+    """The keys of ``weak`` that ``strong`` leaves no room for, though it may not give them."""
+    foreign = _of_another(strong.layer, weak) if strong.whole else frozenset()
+    return foreign | overruled(strong.layer.values, weak.values, whole=strong.whole or strong.in_code)
+
+
+def _elsewhere(merged: Layer) -> frozenset[str]:
+    """What defaults cannot add to a server that is named: no second name for it, and nothing a service file may say."""
+    if "service" in merged.values:
+        return ADDRESS | LOGIN
+    return _SERVER if any(key in merged.values for key in _NAMES_SERVER) else frozenset()
+
+
+def _lay_over(strong: Layer, weak: Layer, without: Iterable[str]) -> Layer:
+    """``strong`` wins for every key it gives; ``weak`` fills in the others, but for some."""
+    kept = {key: setting for key, setting in weak.values.items() if key not in without}
     still_open = [doubt for doubt in weak.doubts if doubt.key in kept and doubt.key not in strong.values]
     return Layer(
         values=kept | strong.values,
@@ -77,25 +113,29 @@ def _of_another(strong: Layer, weak: Layer) -> frozenset[str]:
 
 
 def finish(layer: Layer, environ: Mapping[str, str]) -> tuple[dict[str, Setting], list[Fault]]:
-    """The merged values, secret files read and defaults filled in, in the order of ``KEYS``; and all faults so far."""
-    values, faults = dict(layer.values), layer.faults + layer.doubts
+    """The merged values, the password's file read and defaults filled in, in the order of ``KEYS``; and all faults."""
+    values, faults = settle(layer.values)
+    faults = layer.faults + [doubt for doubt in layer.doubts if doubt.key in values] + faults
+    answered = {key for key, setting in values.items() if setting.origin != DEFAULT}
+    if in_force(values) is not None and (in_force(values) != "file" or PASSWORD_FILE in values):
+        answered.add("password")
+    if layer.from_url:
+        answered |= ADDRESS
     for slip in layer.slips:
-        if slip.key not in values and not (layer.from_url and slip.key in ADDRESS):
+        if slip.key not in answered:
             reason = f"looks like a misspelt {slip.meant}, which is not set; rename it, or set {slip.meant} too"
             faults.append(Fault(slip.variable, reason, "", slip.origin))
-    for key, setting in list(values.items()):
-        if isinstance(setting.value, SecretFile):
-            outcome = read_secret_file(setting.value, setting.origin)
-            if isinstance(outcome, Fault):
-                faults.append(outcome)
-                del values[key]
-            else:
-                values[key] = outcome
-    values = defaults(values, environ) | values
+    values = server_defaults(values, environ) | values
     return {key: values[key] for key in KEYS if key in values}, faults
 
 
-def defaults(values: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, Setting]:
+def left_to_service(key: str, setting: Setting) -> bool:
+    """Whether a service file, which loses to what libpq is given, should have its say instead of this default."""
+    ours = key in SERVER_DEFAULTS and key != "fallback_application_name"
+    return setting.origin == DEFAULT and (ours or key in ADDRESS or key in LOGIN)
+
+
+def server_defaults(values: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, Setting]:
     """dbkit's defaults for a server, but for those that libpq's own sources would then lose to.
 
     libpq takes a parameter over its environment and its service file. So ``PGCONNECT_TIMEOUT`` takes

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, Self
 
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.policy import NAMES as POOL
-from dbkit.pool.policy import OPTIONAL, PoolPolicy
+from dbkit.pool.policy import PoolPolicy
 from dbkit.settings import sources
 from dbkit.settings.check import check
-from dbkit.settings.keys import DRIVER_NAMES, IDENTITY, KEYS, SECRETS, canonical, unknown
-from dbkit.settings.merge import DEFAULT, describes_server, finish, lay_over
+from dbkit.settings.gather import from_code, from_defaults, from_overrides, gather
+from dbkit.settings.keys import CREDENTIAL, CREDENTIALS, DRIVER_NAMES, IDENTITY, KEYS, SECRETS, canonical, unknown
+from dbkit.settings.merge import DEFAULT, Ranked, finish, left_to_service, merge
+from dbkit.settings.proof import in_force
+from dbkit.settings.route import LIBPQ_VARIABLES, Route, find_route
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
@@ -34,9 +37,10 @@ class DatabaseSettings:
     across a fork; not to be pickled, since that would spill the password.
     """
 
-    __slots__ = ("_policy", "_values")
+    __slots__ = ("_policy", "_surroundings", "_values")
     _values: Mapping[str, Setting]
     _policy: PoolPolicy
+    _surroundings: Mapping[str, str]  # of libpq's variables, those that decide the route; no part of what is said
 
     def __init__(self) -> None:
         raise TypeError("use DatabaseSettings.load(...) or DatabaseSettings.from_ini(...)")
@@ -49,6 +53,7 @@ class DatabaseSettings:
         *,
         environ: Mapping[str, str] | None = None,
         env_file: str | os.PathLike[str] | None = ".env",
+        defaults: Mapping[str, object] | None = None,
         **overrides: object,
     ) -> Self:
         """Gather the settings from everywhere, strongest first: ``overrides``, ``source``, environment, ``env_file``.
@@ -60,20 +65,23 @@ class DatabaseSettings:
             environ: the environment variables; None for the process's own. ``DATABASE_URL`` and ``DB_*`` are read,
                 once; empty ones count as unset.
             env_file: a file of such variables; None for none. Only one called ``.env`` may be missing.
+            defaults: values by key for what none of these gives: the weakest source, but over what libpq would do by
+                itself. A source that describes a server takes neither an address nor a login of another out of them.
             overrides: single values by key, which replace whatever the rest gives. None means no limit for the pool's
                 numbers that may have none (``max_idle``, ``max_lifetime``, ...), and "not set" for any other key.
 
         Raises:
             SettingsError: naming everything that is wrong, each with its value (never a secret) and its origin.
         """
-        given, adjusted = _from_code(source), _from_overrides(overrides)
+        given, adjusted, weakest = from_code(source), from_overrides(overrides), from_defaults(defaults)
         variables = os.environ if environ is None else environ
-        del source, environ
+        del source, environ, defaults
         overrides.clear()  # no plaintext in this frame when it raises
-        merged = lay_over(adjusted, _gather(given, variables, env_file, Layer()), whole=False)
+        merged = gather(adjusted, given, variables, env_file, Layer(), weakest)
         values, faults = finish(merged, variables)
+        surroundings = _surroundings(variables)
         del variables
-        return cls._checked(values, faults)
+        return cls._checked(values, faults, surroundings)
 
     @classmethod
     def from_ini(
@@ -83,50 +91,51 @@ class DatabaseSettings:
         *,
         environ: Mapping[str, str] | None = None,
         env_file: str | os.PathLike[str] | None = ".env",
+        defaults: Mapping[str, object] | None = None,
         **overrides: object,
     ) -> Self:
-        """As ``load()``, with one section of an INI file as the weakest source: the environment goes over it.
+        """As ``load()``, with one section of an INI file as a source below the environment and above ``defaults``.
 
         Args:
             path: the file, UTF-8. There is no interpolation, so a ``%`` needs no doubling.
             section: the section to read. Keys are those of ``load()``; others are refused, unless from ``[DEFAULT]``.
             environ: as for ``load()``.
             env_file: as for ``load()``.
+            defaults: as for ``load()``.
             overrides: as for ``load()``.
 
         Raises:
             SettingsError: naming everything that is wrong, a missing file or section too.
         """
-        adjusted = _from_overrides(overrides)
+        adjusted, weakest = from_overrides(overrides), from_defaults(defaults)
         variables = os.environ if environ is None else environ
-        del environ
+        del environ, defaults
         overrides.clear()
-        merged = lay_over(adjusted, _gather(Layer(), variables, env_file, sources.from_ini(path, section)), whole=False)
+        merged = gather(adjusted, Layer(), variables, env_file, sources.from_ini(path, section), weakest)
         values, faults = finish(merged, variables)
+        surroundings = _surroundings(variables)
         del variables
-        return cls._checked(values, faults)
+        return cls._checked(values, faults, surroundings)
 
     def replace(self, **overrides: object) -> Self:
         """The same settings with some values replaced, checked anew. None means what it means in ``load()``.
 
+        A password replaces a credential and a credential a password; ``credential="password"`` turns one off.
+
         Raises:
             SettingsError: naming everything that is wrong.
         """
-        adjusted = _from_overrides(overrides)
+        adjusted = from_overrides(overrides)
         overrides.clear()
         values = dict(self._values)
-        if "service" in adjusted.values:  # a service file may set what dbkit defaults
-            values = {
-                key: setting
-                for key, setting in values.items()
-                if setting.origin != DEFAULT or key == "fallback_application_name"
-            }
-        values |= adjusted.values
-        read, faults = finish(Layer(values, adjusted.faults), {"PGSERVICE": "-"})  # no new defaults
-        return self._checked(read, faults)
+        if "service" in adjusted.values:
+            values = {key: setting for key, setting in values.items() if not left_to_service(key, setting)}
+        merged = merge((Ranked(adjusted, in_code=True), Ranked(Layer(values))), Layer())
+        read, faults = finish(merged, {"PGSERVICE": "-"})  # no new defaults
+        return self._checked(read, faults, self._surroundings)
 
     @classmethod
-    def _checked(cls, values: Mapping[str, Setting], faults: Iterable[Fault]) -> Self:
+    def _checked(cls, values: Mapping[str, Setting], faults: list[Fault], surroundings: Mapping[str, str]) -> Self:
         good, more = check(values)
         every = [*faults, *more]
         if every:
@@ -135,6 +144,7 @@ class DatabaseSettings:
         made = cls.__new__(cls)
         object.__setattr__(made, "_values", MappingProxyType(good))
         object.__setattr__(made, "_policy", PoolPolicy.of(**numbers))
+        object.__setattr__(made, "_surroundings", surroundings)
         return made
 
     # What was set
@@ -162,14 +172,45 @@ class DatabaseSettings:
 
     @property
     def password(self) -> Secret | None:
-        """The password; None leaves it to libpq (``PGPASSWORD``, ``.pgpass``)."""
+        """The password; None leaves it to the ``credential`` if there is one, else to libpq (``PGPASSWORD``, ...)."""
         value = self._get("password")
         return value if isinstance(value, Secret) else None
 
     @property
+    def credential(self) -> str | None:
+        """What proves who asks: ``azure``, ``aws``, ``gcp`` or ``file``; None where that is a password, or nothing."""
+        return in_force(self._values)
+
+    @property
+    def credential_scope(self) -> str | None:
+        """The OAuth scope to ask a token for; None for the provider's usual one."""
+        return self._text("credential_scope")
+
+    @property
+    def password_file(self) -> str | None:
+        """The absolute path of the file to read a password from at each connect; None without ``credential=file``."""
+        return self._text("password_file")
+
+    @property
+    def allow_insecure_token(self) -> bool:
+        """Whether a token may travel where ``route.refusal()`` says it must not."""
+        return self._get("allow_insecure_token") is True
+
+    @property
+    def route(self) -> Route:
+        """Where a password travels: by these settings, and for the rest by libpq's variables as ``load()`` saw them."""
+        return find_route(
+            host=self.host,
+            hostaddr=self._text("hostaddr"),
+            sslmode=self._text("sslmode"),
+            service=self._text("service"),
+            variables=self._surroundings,
+        )
+
+    @property
     def options(self) -> Mapping[str, object]:
         """libpq's other connection parameters, dbkit's defaults included, secrets not."""
-        hidden = {*IDENTITY, *POOL, *SECRETS}
+        hidden = {*IDENTITY, *CREDENTIALS, *POOL, *SECRETS}
         return MappingProxyType({key: s.value for key, s in self._values.items() if key not in hidden})
 
     @property
@@ -196,7 +237,7 @@ class DatabaseSettings:
         return {
             DRIVER_NAMES.get(key, key): setting.value
             for key, setting in self._values.items()
-            if key not in POOL and key not in SECRETS
+            if key not in POOL and key not in SECRETS and key not in CREDENTIALS
         }
 
     def secrets(self) -> dict[str, Secret]:
@@ -221,7 +262,9 @@ class DatabaseSettings:
             raise SettingsError([Fault(key, unknown(key))])
         if known in self._values:
             return self._values[known].origin
-        return DEFAULT if known in POOL else LIBPQ
+        if known == "password" and self.credential is not None:
+            return self._values[CREDENTIAL].origin
+        return DEFAULT if known in POOL or known in CREDENTIALS else LIBPQ
 
     def describe(self) -> str:
         """A table to print: every setting in force, its value and its origin; secrets as ``***``."""
@@ -231,7 +274,7 @@ class DatabaseSettings:
                 rows.append((key, self._shown(key), self._values[key].origin))
             elif key in POOL:
                 rows.append((key, repr(getattr(self._policy, key)), DEFAULT))
-            elif key in IDENTITY:
+            elif key in IDENTITY and not (key == "password" and self.credential is not None):
                 rows.append((key, "-", LIBPQ))
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
         return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
@@ -273,37 +316,5 @@ class DatabaseSettings:
         return repr(self._values[key].value)
 
 
-def _from_code(source: object) -> Layer:
-    if source is None:
-        return Layer()
-    if isinstance(source, str):
-        return sources.from_url(Secret(source), "URL")
-    if isinstance(source, Secret):
-        return sources.from_url(source, "URL")
-    if isinstance(source, Mapping):
-        return sources.from_mapping(source, "mapping")
-    if isinstance(source, SqlalchemyUrl):
-        return sources.from_url_object(source, "URL")
-    reason = f"must be a URL or a mapping, not {type(source).__name__}"
-    return Layer(faults=[Fault("source", reason)])
-
-
-def _from_overrides(overrides: Mapping[str, object]) -> Layer:
-    return sources.from_mapping(overrides, "argument", keep_none=OPTIONAL)
-
-
-def _gather(
-    given: Layer, variables: Mapping[str, str], env_file: str | os.PathLike[str] | None, weakest: Layer
-) -> Layer:
-    """Everything but the keyword arguments, merged."""
-    described = describes_server(given)
-    environment = sources.from_variables(variables, "environment variable {}".format, read_url=not described)
-    entries, faults = sources.read_dotenv(env_file)
-    shown = f"the file {os.fspath(env_file)}, " if env_file is not None else ""
-    file = sources.from_variables(
-        entries, lambda name: shown + name, read_url=not described and not environment.from_url
-    )
-    file.faults += faults
-    merged = lay_over(file, weakest, whole=file.from_url)
-    merged = lay_over(environment, merged, whole=environment.from_url)
-    return lay_over(given, merged, whole=True)
+def _surroundings(variables: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType({name: variables[name] for name in LIBPQ_VARIABLES if variables.get(name)})

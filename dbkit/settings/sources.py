@@ -17,6 +17,8 @@ from dbkit.errors import Fault
 from dbkit.settings import url
 from dbkit.settings.keys import (
     ALIASES,
+    CHOICES,
+    CREDENTIAL,
     PASSWORD_FILE,
     SECRETS,
     URL_VARIABLE,
@@ -38,7 +40,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """A password still in its file: read only if nothing stronger gives one."""
+    """A password still in its file: read when it is needed, and only if nothing stronger gives one."""
 
     path: Secret  # somebody will put the password itself there
 
@@ -57,8 +59,8 @@ class Slip:
 
     @property
     def key(self) -> str:
-        name = VARIABLES[self.meant]
-        return canonical(name) or "password"
+        key = canonical(VARIABLES[self.meant])
+        return "password" if key is None or key == PASSWORD_FILE else key
 
 
 @dataclass
@@ -83,22 +85,40 @@ class Layer:
         """Take a value; a second, different one for the same key is a fault."""
         first = self.values.setdefault(key, setting)
         if _comparable(first) != _comparable(setting):
-            shown = "" if key in SECRETS else repr(setting.value)
-            self.doubts.append(Fault(key, f"{first.origin} says otherwise; keep one of the two", shown, setting.origin))
+            shown = "" if key in SECRETS or isinstance(setting.value, Secret | SecretFile) else repr(setting.value)
+            self._doubt(key, first, setting, shown)
+        elif key in _ONE_PASSWORD and self.values.keys() >= _ONE_PASSWORD:
+            self._doubt("password", self.values["password"], self.values[PASSWORD_FILE], "")
+
+    def _doubt(self, key: str, first: Setting, second: Setting, shown: str) -> None:
+        reason = f"{first.origin} says otherwise; keep one of the two"
+        self.doubts.append(Fault(key, reason, shown, second.origin))
 
     def add_as_written(self, name: str, value: object, origin: str) -> None:
         """Take a value under the name it was given by; a name that is none is a fault, its value never shown."""
-        if name == PASSWORD_FILE:
-            if isinstance(value, str | os.PathLike):
-                self.add("password", Setting(SecretFile(Secret(os.fspath(value))), origin))
-            else:
-                self.faults.append(Fault(name, "must be the path of a file", "", origin))
-            return
         key = canonical(name)
         if key is None:
             self.faults.append(Fault(name, unknown(name), "", origin))
+        elif key == PASSWORD_FILE:
+            path = concealed(os.fspath(value) if isinstance(value, os.PathLike) else value)
+            if isinstance(path, Secret):
+                self.add(key, Setting(SecretFile(path), origin))
+            else:
+                self.faults.append(Fault(key, "must be the path of a file", "", origin))
+        elif key == CREDENTIAL:
+            self.add(key, Setting(_kind(value), origin))
         elif not (key in SECRETS and value == ""):  # libpq takes an empty password for none
             self.add(key, Setting(concealed(value) if key in SECRETS else value, origin))
+
+
+_ONE_PASSWORD = frozenset({"password", PASSWORD_FILE})
+"""Two ways to give one password: beside each other in one source they contradict each other."""
+
+
+def _kind(value: object) -> object:
+    """A kind of credential as it is; what is none may be a credential itself, and is not to be seen."""
+    text = value.reveal() if isinstance(value, Secret) else value
+    return text if isinstance(text, str) and text in CHOICES[CREDENTIAL] else concealed(value)
 
 
 def _comparable(setting: Setting) -> object:
@@ -143,7 +163,7 @@ def from_mapping(given: Mapping[Any, object], origin: str, *, keep_none: Iterabl
         elif value is not None or ALIASES.get(name, name) in keep_none:
             written = origin if name not in ALIASES else f"{origin}, {name}"
             layer.add_as_written(name, value, written)
-        elif canonical(name) is None and name != PASSWORD_FILE:
+        elif canonical(name) is None:
             layer.faults.append(Fault(name, unknown(name), "", origin))
     return layer
 
@@ -233,8 +253,7 @@ def from_ini(path: str | os.PathLike[str], section: str) -> Layer:
         layer.faults.append(Fault("section", f"{shown} has no such section; it has {there}", repr(section)))
         return layer
     for name, value in parser.items(section):
-        known = canonical(name) is not None or name == PASSWORD_FILE
-        if known or name not in parser.defaults():
+        if canonical(name) is not None or name not in parser.defaults():
             layer.add_as_written(name, value, f"{shown}, [{section}] {name}")
     return layer
 

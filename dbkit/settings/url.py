@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote, unquote_plus
 
-from dbkit.settings.keys import SECRETS, canonical
+from dbkit.settings.keys import CONCEALED, canonical
 from dbkit.settings.secret import MASK, Secret
 
 DEFAULT_PORT = "5432"
@@ -49,9 +49,9 @@ class Parts:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, key: str, value: str | None) -> None:
-        """Take a value that is there; a secret is wrapped at once."""
+        """Take a value that is there; what is or may be a secret is wrapped at once."""
         if value:
-            self.pairs.append((key, Secret(value) if canonical(key) in SECRETS else value))
+            self.pairs.append((key, Secret(value) if canonical(key) in CONCEALED else value))
 
 
 _SHAPE = re.compile(
@@ -146,7 +146,7 @@ def _masked_item(item: str) -> str:
     key = canonical(unquote_plus(name))
     if key is None:
         return MASK
-    return f"{name}{equals}{MASK if key in SECRETS else value}"
+    return f"{name}{equals}{MASK if key in CONCEALED else value}"
 
 
 def _decoded(text: str) -> str | None:

@@ -251,6 +251,9 @@ def secret_sources(tmp_path):
     yield lambda **bad: load(environ=none, env_file="url.env", **bad)
     yield lambda **bad: ini("app.ini", environ=none, **bad)
     yield lambda **bad: load(environ=none, env_file=None).replace(password=CANARY, **bad)
+    yield lambda **bad: load(environ=none, env_file=None, credential="aws").replace(password=CANARY, **bad)
+    yield lambda **bad: load(environ=none, env_file=None, defaults={"password": CANARY}, **bad)
+    yield lambda **bad: ini("app.ini", environ=none, defaults={"password": CANARY}, **bad)
 
 
 def refused_with_secrets(tmp_path):
@@ -275,6 +278,9 @@ def refused_with_secrets(tmp_path):
         f"postgresql://h/d?pasword={CANARY}",
         f"postgresql://h/d?sslpassword={CANARY}%00",
         f"postgresql://h/d?password={CANARY}%FF",
+        f"postgresql://h/d?credential={CANARY}",
+        f"postgresql://h/d?credential=file&password_file={CANARY}",
+        f"postgresql+asyncpg://h/d?credential={CANARY}&password_file={CANARY}",
         f"host=h password={CANARY}",
         CANARY,
     ):
@@ -288,6 +294,14 @@ def refused_with_secrets(tmp_path):
     yield lambda: load({"password": CANARY.encode()}, environ=none)
     yield lambda: load(environ=none, password=CANARY + "\0")
     yield lambda: ini("broken.ini", environ=none)
+    yield lambda: load(environ={"DB_CREDENTIAL": CANARY})
+    yield lambda: load({"credential": CANARY.encode()}, environ=none)
+    yield lambda: load(environ={"DB_CREDENTIAL": "azure", "DATABASE_URL": f"postgresql:///d?credential={CANARY}"})
+    yield lambda: load(environ={"DB_CREDENTIAL": "file", "DB_PASSWORD_FILE": CANARY})
+    yield lambda: load({"password_file": CANARY, "credential": "file"}, environ={"DB_PASSWORD": CANARY}, port="x")
+    yield lambda: load(environ=none, password_file=CANARY, credential="nobody")
+    yield lambda: load(environ={"DB_PORT": "x"}, defaults={"password": CANARY})
+    yield lambda: load({"credential": "azure"}, environ={"DB_PASSWORD": CANARY}, port="x")
 
 
 def spilled(error):

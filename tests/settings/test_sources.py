@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dbkit.settings import DatabaseSettings, Secret
@@ -91,7 +93,7 @@ def test_empty_variables_are_unset(load):
 
 
 def test_foreign_variables_are_let_be(load):
-    foreign = {"DB_ENGINE", "DB_CREDENTIAL", "DB_BACKUP_DIR", "DB_TYPE", "DB_HOSTS", "DB_PORT_5432_TCP",
+    foreign = {"DB_ENGINE", "DB_CREDENTIALS", "DB_BACKUP_DIR", "DB_TYPE", "DB_HOSTS", "DB_PORT_5432_TCP",
                "DB_SERVICE", "DB_SERVICE_HOST", "DB_REPLICATION", "DB_URL", "DB_ROOT_PASSWORD",
                "DB_CONNECTION", "DBHOST"}  # fmt: skip
     assert load(environ=dict.fromkeys(foreign, "x")) == load()
@@ -104,12 +106,15 @@ def test_kubernetes_variable_of_a_service_called_db_is_no_port(load):
 @pytest.mark.parametrize("variable, meant", [
     ("DB_PASWORD", "DB_PASSWORD"), ("DB_PASSWROD", "DB_PASSWORD"), ("DB_MAXCONN", "DB_MAX_CONN"), ("DB_USR", "DB_USER"),
     ("DB_HOTS", "DB_HOST"), ("DB_PORR", "DB_PORT"), ("DB_NAAME", "DB_NAME"),
+    ("DB_PASSWORD_FIEL", "DB_PASSWORD_FILE"), ("DB_CREDENTAIL", "DB_CREDENTIAL"),
 ])  # fmt: skip
 def test_a_slip_of_the_finger(load, refused, variable, meant):
     [fault] = refused(environ={variable: "5"})
     assert (fault.key, fault.value, fault.origin) == (variable, "", f"environment variable {variable}")
     assert meant in fault.reason
-    load(environ={variable: "5", meant: "5"})  # harmless beside what was meant
+    Path("password").write_text("x")
+    good = {"DB_CREDENTIAL": "aws", "DB_PASSWORD_FILE": "password"}.get(meant, "5")
+    load(environ={variable: "5", meant: good})  # harmless beside what was meant
 
 
 def test_a_slip_about_an_address_is_harmless_beside_a_url(load):
@@ -160,8 +165,6 @@ def test_the_example_file_is_good(load, pytestconfig):
         for line in (pytestconfig.rootpath / ".env.example").read_text().splitlines(keepends=True)
         if line.startswith("# DB_") and "FILE" not in line
     )
-    from pathlib import Path
-
     Path("more.env").write_text(uncommented)
     assert load(env_file="more.env").policy == load().policy
 
