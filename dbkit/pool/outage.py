@@ -1,7 +1,7 @@
 """Will it pass? What a failed connect says about trying again, and how long to wait before doing so.
 
-psycopg2 gives no SQLSTATE for a connect that failed: all there is to go by is libpq's text, in which two voices speak.
-Everything below follows from telling them apart.
+psycopg2 gives no SQLSTATE for a connect that failed: all there is to go by is libpq's text, in which two voices speak
+(``wordings.py``). Everything below follows from telling them apart.
 
 - **The server's voice** is ``SEVERITY:  message``, with two spaces in every language. Somebody is there and has
   answered, so this is permanent unless it is one of the few messages that mean "not now". Those come in the *server's*
@@ -27,13 +27,12 @@ from __future__ import annotations
 
 import enum
 import errno
-import functools
 import locale
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from dbkit.pool import phrases
+from dbkit.pool import phrases, wordings
 
 SHORTEST_DELAY = 0.1
 """Seconds: no retry comes sooner."""
@@ -53,7 +52,7 @@ def is_transient(error: BaseException) -> bool:
         True while the server is unreachable, restarting, full, or read-only in the middle of a failover; False when
         it (or TLS, or a setting) said no, for bugs, interrupts, and for whatever is not recognised.
     """
-    for link in _links(error):
+    for link in wordings.links(error):
         verdict = _judge(link)
         if verdict is not _Verdict.UNKNOWN:
             return verdict is _Verdict.PASSING
@@ -88,20 +87,6 @@ class _Verdict(enum.Enum):
     UNKNOWN = "says nothing either way"
 
 
-def _links(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps, outermost first; a wrapper's ``orig`` speaks in its place."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        inner = getattr(link, "orig", None)
-        if isinstance(inner, BaseException):
-            link = inner
-            continue
-        yield link
-        link = link.__cause__
-
-
 # ---- one exception -------------------------------------------------------------------------------------------------
 
 _PASSING_STATES = frozenset(
@@ -125,11 +110,9 @@ _PASSING_LOOKUPS = frozenset({-3, 2, 11002})  # EAI_AGAIN on Linux, BSD and macO
 
 _BUGS = frozenset({"ProgrammingError", "NotSupportedError", "DataError", "IntegrityError"})  # DB-API's own names
 
-_LEGACY_CODECS = ("cp1252", "cp1250", "cp1251", "koi8_r", "iso8859_5", "euc_jp", "shift_jis", "gb18030", "euc_kr")
-
 
 def _judge(error: BaseException) -> _Verdict:
-    state = _sqlstate(error)
+    state = wordings.sqlstate(error)
     if state is not None and state not in _VAGUE_STATES:
         return _Verdict.PASSING if state in _PASSING_STATES else _Verdict.REFUSED
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -145,15 +128,6 @@ def _judge(error: BaseException) -> _Verdict:
     return _Verdict.REFUSED  # a bug in the caller, Ctrl-C, exit
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    """The SQLSTATE, wherever the driver keeps it (psycopg2 ``pgcode``, psycopg and asyncpg ``sqlstate``)."""
-    for holder, name in ((error, "pgcode"), (error, "sqlstate"), (getattr(error, "diag", None), "sqlstate")):
-        state = getattr(holder, name, None)
-        if isinstance(state, str) and state:
-            return state
-    return None
-
-
 def _judge_os_error(error: OSError, kinds: set[str]) -> _Verdict:
     if "gaierror" in kinds:
         return _Verdict.PASSING if error.errno in _PASSING_LOOKUPS else _Verdict.UNKNOWN
@@ -165,38 +139,24 @@ def _judge_os_error(error: OSError, kinds: set[str]) -> _Verdict:
 
 
 def _judge_bytes(raw: bytes) -> _Verdict:
-    """A server that is not up yet answers in its own encoding, and psycopg2 then raises ``UnicodeDecodeError``."""
-    verdicts = {_judge_text(raw.decode(codec, "replace")) for codec in _LEGACY_CODECS}
+    """A message in an encoding nobody has named yet: one reading that means "not now" is enough."""
+    verdicts = {_judge_text(reading) for reading in wordings.readings(raw)}
     return _Verdict.PASSING if _Verdict.PASSING in verdicts else _Verdict.REFUSED
 
 
 # ---- libpq's text --------------------------------------------------------------------------------------------------
 
-# How libpq begins to speak of an attempt, in its own words (in psycopg2's wheels it has no others). A quote before
-# it on the line would mean that it stands inside a name.
-_ATTEMPT = re.compile(
-    r'^[^"\n]*?(?P<address>connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: '
-    r'|could not translate host name "[^\n]*?" to address: )',
-    re.MULTILINE,
-)
 _CLAUSE = re.compile(r": |[:：]")  # the heart of the matter may follow: ``could not receive data: Broken pipe``
-_BOUNCER_CACHED = re.compile(r"server login has been failing, cached error: (?P<reason>.*?) ?\(server_login_retry\)")
-_NAME = re.compile(r'"[^"\n]*"')  # taken out first: what a database is called is no symptom
 _SOCKET = ".s.PGSQL."
-_LOOKUP = "could not translate"
 
 
 def _judge_text(text: str) -> _Verdict:
-    attempts = list(_ATTEMPT.finditer(text))
-    if all(attempt["address"].startswith(_LOOKUP) for attempt in attempts):
+    attempts = wordings.attempts(text)
+    if not attempts:
         return _judge_lines(text)
-    ends = [attempt.start() for attempt in attempts[1:]] + [len(text)]
     addresses: dict[str, set[_Verdict]] = {}
-    for attempt, end in zip(attempts, ends, strict=True):
-        # Only the first line: DETAIL, HINT and libpq's advice come after it.
-        said = text[attempt.end() : end].partition("\n")[0]
-        address = attempt["address"]
-        addresses.setdefault(address, set()).add(_judge_attempt(address, said))
+    for attempt in attempts:
+        addresses.setdefault(attempt.address, set()).add(_judge_attempt(attempt))
     return _weigh(
         _Verdict.PASSING if _Verdict.PASSING in verdicts else _weigh(verdicts) for verdicts in addresses.values()
     )
@@ -211,14 +171,14 @@ def _weigh(verdicts: Iterable[_Verdict]) -> _Verdict:
     return _Verdict.UNKNOWN
 
 
-def _judge_attempt(address: str, said: str) -> _Verdict:
-    said = _NAME.sub('""', said)
-    _, answered, answer = said.partition(":  ")
-    if answered:
+def _judge_attempt(attempt: wordings.Attempt) -> _Verdict:
+    said = attempt.said
+    _, answer = wordings.voices(said)
+    if answer is not None:
         return _judge_answer(answer)
-    if _passes_for_client(said, on_socket=_SOCKET in address):
+    if _passes_for_client(said, on_socket=_SOCKET in attempt.address):
         return _Verdict.PASSING
-    if address.startswith(_LOOKUP) or said.startswith(tuple(map(os.strerror, errno.errorcode))):
+    if attempt.found_no_address or said.startswith(tuple(map(os.strerror, errno.errorcode))):
         return _Verdict.UNKNOWN  # not reached, but no answer either
     return _Verdict.REFUSED
 
@@ -227,9 +187,9 @@ def _judge_lines(text: str) -> _Verdict:
     """What libpq before 14, or one that speaks the user's language, says: lines, of which some begin an attempt."""
     verdicts = set()
     heard = False
-    for line in _NAME.sub('""', text).splitlines():
-        label, answered, answer = line.partition(":  ")
-        if answered:
+    for line in wordings.lines(text):
+        label, answer = wordings.voices(line)
+        if answer is not None:
             if heard and not _CLAUSE.search(label):
                 continue  # a DETAIL or HINT of the answer above
             heard = True
@@ -241,18 +201,17 @@ def _judge_lines(text: str) -> _Verdict:
 
 def _judge_answer(answer: str) -> _Verdict:
     """What the server's message says, its severity taken off."""
-    cached = _BOUNCER_CACHED.match(answer)
-    if cached:
-        answer = cached["reason"]
-        if not answer:
-            return _Verdict.PASSING
-    return _Verdict.PASSING if _begins_with_any(phrases.SERVER).match(answer) else _Verdict.REFUSED
+    reason = wordings.cached_reason(answer)
+    if reason == "":
+        return _Verdict.PASSING
+    passing = wordings.begins_with_any(phrases.SERVER).match(reason or answer)
+    return _Verdict.PASSING if passing else _Verdict.REFUSED
 
 
 def _passes_for_client(said: str, *, on_socket: bool) -> bool:
     numbers = _PASSING_ERRNOS | {errno.ENOENT} if on_socket else _PASSING_ERRNOS
     system = (*map(os.strerror, numbers), *_lookup_texts())
-    remark = _begins_with_any(phrases.CLIENT).match
+    remark = wordings.begins_with_any(phrases.CLIENT).match
     clauses = [said, *(said[clause.end() :] for clause in _CLAUSE.finditer(said))]
     return any(clause.lstrip().startswith(system) or remark(clause.lstrip()) for clause in clauses)
 
@@ -262,16 +221,3 @@ def _lookup_texts() -> tuple[str, ...]:
     glibc = "Temporary failure in name resolution"
     translate = getattr(locale, "dgettext", None)  # only where the C library translates
     return (glibc, "Try again", translate("libc", glibc) if translate else glibc)
-
-
-@functools.cache
-def _begins_with_any(beginnings: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join("".join(map(_letter, phrase)) for phrase in beginnings), re.IGNORECASE)
-
-
-def _letter(letter: str) -> str:
-    if letter == "*":
-        return ".*"
-    if "\x80" <= letter < "\u0250":  # accented: a server whose own locale is C sends a question mark
-        return rf"(?:{letter}|\?)"
-    return re.escape(letter)
