@@ -1,11 +1,8 @@
-"""From settings to an engine on ``ElasticPool``, and the one place where a password meets the driver.
-
-Invariants: the engine's URL, the connector's ``repr``, and whatever a failed connect raises hold no secret.
-"""
+"""From settings to an engine on ``ElasticPool``. Its URL shows no secret."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -13,13 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg2
 from sqlalchemy import URL, Connection, create_engine, exc
 
+from dbkit.connector import Connector
+from dbkit.credentials.chosen import choose
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.policy import NAMES
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from dbkit.settings import DatabaseSettings, Secret
+    from dbkit.credentials.chosen import Given
+    from dbkit.settings import DatabaseSettings
 
 _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_overflow", "pool_timeout", *NAMES})
 """What ``create_engine`` takes and dbkit decides."""
@@ -27,47 +27,16 @@ _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_o
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-class Connector:
-    """Opens one connection when it is called: what the pool uses for every physical connect.
-
-    Thread-safe. Shows no secret, neither in its ``repr`` nor in the traceback of a connect that fails.
-    """
-
-    __slots__ = ("_params", "_secrets", "_target")
-
-    def __init__(self, target: str, params: Mapping[str, Any], secrets: Mapping[str, Secret]) -> None:
-        self._target = target
-        self._params = dict(params)
-        self._secrets = dict(secrets)
-
-    def password(self) -> Secret | None:
-        """The password for a connect made now; None leaves it to libpq. Asked anew for each physical connect."""
-        return self._secrets.get("password")
-
-    def __call__(self) -> psycopg2.extensions.connection:
-        try:
-            return self._connect(**self._params, **self._revealed())
-        except BaseException as error:  # noqa: BLE001 - passed on
-            # the frames below hold the password in their locals, and error trackers record locals
-            raise error.with_traceback(None) from None
-
-    _connect: Callable[..., psycopg2.extensions.connection] = staticmethod(psycopg2.connect)
-
-    def _revealed(self) -> dict[str, str]:
-        secrets = {**self._secrets, "password": self.password()}
-        return {key: secret.reveal() for key, secret in secrets.items() if secret is not None}
-
-    def __repr__(self) -> str:
-        return f"<Connector to {self._target}>"
-
-
-def build_engine(settings: DatabaseSettings, *, engine_options: Mapping[str, Any] = _EMPTY) -> Engine:
+def build_engine(
+    settings: DatabaseSettings, *, credential: Given | None = None, engine_options: Mapping[str, Any] = _EMPTY
+) -> Engine:
     """An engine on ``postgresql+psycopg2`` whose pool is an ``ElasticPool`` with the policy of ``settings``.
 
     Opens no connection. ``engine.url`` tells where the engine connects to, without any secret or driver option.
 
     Args:
         settings: who connects to what, and the pool's numbers.
+        credential: gives the password or token for each connect, in place of what the settings say.
         engine_options: further keyword arguments for ``sqlalchemy.create_engine``: ``echo``, ``isolation_level``,
             ``json_serializer``, ``hide_parameters``, ``execution_options``, ``plugins``, ``pool_pre_ping``, ...
             ``connect_args`` goes to ``psycopg2.connect`` beside the settings, for what is no libpq parameter
@@ -76,6 +45,9 @@ def build_engine(settings: DatabaseSettings, *, engine_options: Mapping[str, Any
     Raises:
         sqlalchemy.exc.ArgumentError: an engine option that the settings decide.
         TypeError: an option ``create_engine`` does not know.
+        SettingsError: what was given is no credential, does not fit the settings, or gives tokens that must not travel
+            over their route.
+        CredentialError: a package is missing; the message names the extra.
     """
     options = dict(engine_options)
     taken = sorted(_OURS & options.keys())
@@ -93,10 +65,19 @@ def build_engine(settings: DatabaseSettings, *, engine_options: Mapping[str, Any
         raise exc.ArgumentError(f"connect_args cannot hold {', '.join(twice)}: give it to the settings instead.")
     if options.get("require_writer"):
         params.setdefault("target_session_attrs", "read-write")  # else libpq stops at the first host that answers
+    secrets = settings.secrets()
+    secrets.pop("password", None)  # the credential gives it
+    connector = Connector(
+        settings.target,
+        {**params, **arguments},
+        secrets,
+        choose(settings, credential),
+        None if settings.allow_insecure_token else settings.route.refusal(),
+    )
     policy = asdict(settings.policy)
     return create_engine(
         _url(settings),
-        creator=Connector(settings.target, {**params, **arguments}, settings.secrets()),
+        creator=connector,
         poolclass=ElasticPool,
         pool_timeout=policy.pop("timeout"),  # create_engine's word for it
         **policy,
@@ -139,3 +120,20 @@ def warm_up(engine: Engine, timeout: float | None = None) -> None:
         cast("ElasticPool", engine.pool).warm_up(timeout)
     except psycopg2.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)
+
+
+def rotate(engine: Engine) -> None:
+    """Have every connection replaced by one that logged in with a fresh password or token, without an interruption.
+
+    Asks the credential first; then the pool replaces its connections in the background, new before old, and those that
+    are out when they come back.
+
+    Args:
+        engine: made by ``build_engine``.
+
+    Raises:
+        CredentialError: no fresh token is to be had; nothing was changed.
+    """
+    pool = cast("ElasticPool", engine.pool)
+    cast("Connector", pool._creator).renew()
+    pool.drain()

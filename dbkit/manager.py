@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Executable
     from sqlalchemy.orm import Session, sessionmaker
 
+    from dbkit.credentials.chosen import Given
     from dbkit.pool.elastic import ElasticPool
     from dbkit.pool.holders import Holder
     from dbkit.pool.stats import PoolStats
@@ -57,6 +58,11 @@ class DatabaseConnectionManager:
     Args:
         connection_details: a URL, a mapping, SQLAlchemy's URL object, or ``DatabaseSettings``; None for what the
             environment and ``.env`` say.
+        credential: gives the password or token for each connect, in place of a fixed password: one of
+            ``dbkit.credentials``, any object with a method ``current()``, or a callable without arguments that returns
+            a password or a ``Token(value, expires_at)``; or the name of one, as in the settings (``"azure"``, ...).
+        allow_insecure_token: send tokens over a network also without ``sslmode=verify-full``, so that whoever poses as
+            the server gets them. None for what the settings say, which is no by default.
         warm: open ``min_size`` connections now, in parallel, and fail now if that cannot be done.
         engine_options: further arguments for ``sqlalchemy.create_engine`` (``echo``, ``json_serializer``, ...).
         min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
@@ -64,6 +70,7 @@ class DatabaseConnectionManager:
 
     Raises:
         SettingsError: naming everything that is wrong with the settings.
+        CredentialError: the credential's package is missing; or ``warm``, and no token could be had.
         sqlalchemy.exc.OperationalError: ``warm``, and the server could not be reached or refused.
         PoolTimeoutError: ``warm``, and it took longer than ``timeout``.
     """
@@ -72,6 +79,8 @@ class DatabaseConnectionManager:
         self,
         connection_details: Source | DatabaseSettings | None = None,
         *,
+        credential: Given | str | None = None,
+        allow_insecure_token: bool | None = None,
         warm: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         min_size: int | Unset = UNSET,
@@ -85,14 +94,18 @@ class DatabaseConnectionManager:
         fair_after: float | Unset = UNSET,
         leak_after: float | Unset | None = UNSET,
     ) -> None:
-        numbers = _given(locals())
+        overrides = _given(locals())
         if isinstance(connection_details, DatabaseSettings):
-            self._settings = connection_details.replace(**numbers) if numbers else connection_details
+            self._settings = connection_details.replace(**overrides) if overrides else connection_details
         else:
             given = [connection_details]
             del connection_details  # it may hold a password in the clear, and tracebacks may show locals
-            self._settings = DatabaseSettings.load(given.pop(), **numbers)
-        self._engine = _engine.build_engine(self._settings, engine_options=engine_options or {})
+            self._settings = DatabaseSettings.load(given.pop(), **overrides)
+        self._engine = _engine.build_engine(
+            self._settings,
+            credential=None if isinstance(credential, str) else credential,
+            engine_options=engine_options or {},
+        )
         self._sessions = _session.make_sessions(self._engine)
         if warm:
             try:
@@ -107,6 +120,8 @@ class DatabaseConnectionManager:
         path: str | os.PathLike[str],
         section: str = "postgresql",
         *,
+        credential: Given | str | None = None,
+        allow_insecure_token: bool | None = None,
         warm: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         min_size: int | Unset = UNSET,
@@ -125,14 +140,14 @@ class DatabaseConnectionManager:
         Args:
             path: the file.
             section: its section.
-            warm, engine_options, min_size, ...: as for the constructor.
+            credential, allow_insecure_token, warm, engine_options, min_size, ...: as for the constructor.
 
         Raises:
             SettingsError: naming everything that is wrong, a missing file or section too.
         """
-        numbers = _given(locals())
-        settings = DatabaseSettings.from_ini(path, section, **numbers)
-        return cls(settings, warm=warm, engine_options=engine_options)
+        settings = DatabaseSettings.from_ini(path, section, **_given(locals()))
+        chosen = None if isinstance(credential, str) else credential
+        return cls(settings, credential=chosen, warm=warm, engine_options=engine_options)
 
     # ---- what it is made of
 
@@ -233,6 +248,17 @@ class DatabaseConnectionManager:
         """
         _engine.warm_up(self._engine, timeout)
 
+    def rotate(self) -> None:
+        """Have every connection replaced by one that logged in with a fresh password or token. See ``engine.rotate``.
+
+        Nobody notices: new connections come before old ones go, and those that are out go when they come back. Returns
+        once the credential has given; the replacing goes on in the background.
+
+        Raises:
+            CredentialError: no fresh token is to be had; nothing was changed.
+        """
+        _engine.rotate(self._engine)
+
     def close_connections(self, timeout: float = 5.0) -> tuple[Holder, ...]:
         """Close everything for good. May be called again; whatever else is asked then raises ``PoolClosedError``.
 
@@ -259,5 +285,10 @@ class DatabaseConnectionManager:
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The pool's numbers among the arguments of a call, as far as the caller gave them."""
-    return {name: arguments[name] for name in NAMES if arguments.get(name, UNSET) is not UNSET}
+    """The settings among the arguments of a call, as far as the caller gave them."""
+    given = {name: arguments[name] for name in NAMES if arguments.get(name, UNSET) is not UNSET}
+    if arguments["allow_insecure_token"] is not None:
+        given["allow_insecure_token"] = arguments["allow_insecure_token"]
+    if isinstance(arguments["credential"], str):
+        given["credential"] = arguments["credential"]
+    return given

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, inspect
 from sqlalchemy.orm import registry
 
+from dbkit import DatabaseConnectionManager
 from dbkit.pool.policy import NAMES, PoolPolicy
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -70,6 +71,14 @@ def test_the_pool_alone(database):
     engine = names["engine"]
     assert inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def test_the_token(monkeypatch):
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("nobody asked")))
+    names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
+    exec(compile(BLOCKS[2], "README.md", "exec"), names)
+    assert names["db"].settings.route.verified
+    names["db"].close_connections()
 
 
 def test_the_table_of_settings_has_every_number_and_its_default():

@@ -1,1 +1,41 @@
-"""Passwords and tokens to log in with."""
+"""What connects log in with: passwords, and the short-lived tokens of Azure, AWS and Google Cloud.
+
+>>> db = DatabaseConnectionManager(url, credential=AzureCredential())  # or any function that returns a password
+
+``Token``: a token and its end. ``Credential``: the protocol, one method ``current()``. ``StaticPassword``,
+``CallableCredential``, ``FileCredential``: without anybody's SDK. ``AzureCredential``, ``AwsRdsCredential``,
+``GcpCredential``: need the extra ``azure``, ``aws`` or ``gcp``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from dbkit.credentials.base import Credential, Token
+from dbkit.credentials.simple import CallableCredential, FileCredential, StaticPassword
+from dbkit.errors import CredentialError
+
+if TYPE_CHECKING:
+    from dbkit.credentials.aws import AwsRdsCredential
+    from dbkit.credentials.azure import AzureCredential
+    from dbkit.credentials.gcp import GcpCredential
+
+__all__ = [
+    "AwsRdsCredential",
+    "AzureCredential",
+    "CallableCredential",
+    "Credential",
+    "CredentialError",
+    "FileCredential",
+    "GcpCredential",
+    "StaticPassword",
+    "Token",
+]
+
+_PROVIDERS = {"AwsRdsCredential": "aws", "AzureCredential": "azure", "GcpCredential": "gcp"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PROVIDERS:
+        from importlib import import_module
+
+        return getattr(import_module(f"dbkit.credentials.{_PROVIDERS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

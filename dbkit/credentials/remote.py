@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from dbkit.credentials.base import Lease, Token, text_of
 from dbkit.errors import CredentialError
@@ -59,6 +59,9 @@ class RemoteCredential:
         timeout: seconds a connect waits for the provider before it fails. A borrower waits no longer than his own
             ``timeout`` in any case.
     """
+
+    gives_tokens: ClassVar[bool] = False
+    """Whether all it gives are tokens, so that an unsafe route can be refused before anything is asked."""
 
     def __init__(self, *, timeout: float = 10.0) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < threading.TIMEOUT_MAX:

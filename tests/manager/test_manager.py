@@ -42,8 +42,8 @@ def details(url: str) -> dict[str, object]:
 @pytest.mark.parametrize("method", [DatabaseConnectionManager.__init__, DatabaseConnectionManager.from_ini])
 def test_every_number_of_the_pool_is_a_keyword(method):
     keywords = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert tuple(keywords[2:]) == NAMES
-    assert keywords[:2] == ["warm", "engine_options"]
+    assert tuple(keywords[4:]) == NAMES
+    assert keywords[:4] == ["credential", "allow_insecure_token", "warm", "engine_options"]
 
 
 def test_numbers_reach_the_pool(shared_database):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import traceback
 
 import psycopg2
 import pytest
@@ -12,23 +11,10 @@ from sqlalchemy import exc, make_url
 from dbkit import DatabaseConnectionManager, DatabaseSettings, SettingsError
 from dbkit.engine import build_engine
 
+from ..shown import everything_shown
+
 CANARY = "s3cr3t-canary"
 SSL_CANARY = "ssl-s3cr3t-canary"
-
-
-def everything_shown(error: BaseException) -> str:
-    """What an error tracker records: every exception of the chain, with the locals of every frame."""
-    shown, todo, seen = [], [error], set()
-    while todo:
-        one = todo.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        shown.append(repr(one))
-        shown += traceback.TracebackException.from_exception(one, capture_locals=True).format()
-        shown += [repr(getattr(one, "args", "")), repr(getattr(one, "__dict__", ""))]
-        todo += [chained for chained in (one.__cause__, one.__context__, getattr(one, "orig", None)) if chained]
-    return "\n".join(shown)
 
 
 @pytest.fixture
@@ -138,23 +124,3 @@ def test_a_socket_folder_reaches_libpq(server, shared_database):
     with DatabaseConnectionManager(url, min_size=0) as db:
         assert db.execute_query("SELECT inet_server_addr()").scalar() is None
         assert make_url(str(db.engine.url)).query["host"].startswith("/")
-
-
-def test_the_password_is_asked_for_at_each_connect(settings, shared_database):
-    engine = build_engine(settings)
-    connector = engine.pool._creator
-    secret = DatabaseSettings.load(shared_database, env_file=None).password
-    asked = []
-
-    class Rotating(type(connector)):
-        __slots__ = ()
-
-        def password(self):
-            asked.append(1)
-            return secret
-
-    rotating = Rotating("target", settings.connect_params(), settings.secrets())
-    for _ in range(2):
-        rotating().close()
-    assert len(asked) == 2
-    engine.pool.close()

@@ -1,0 +1,91 @@
+"""Microsoft Entra tokens, for Azure Database for PostgreSQL."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING
+
+from dbkit.credentials.base import Token
+from dbkit.credentials.extras import need, one_text
+from dbkit.credentials.remote import RemoteCredential
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.identity import DefaultAzureCredential
+
+AZURE_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
+"""What a token is for: Azure's databases in the public cloud."""
+
+AZURE_GOVERNMENT_SCOPE = "https://ossrdbms-aad.database.usgovcloudapi.net/.default"
+"""The same in Azure Government."""
+
+AZURE_CHINA_SCOPE = "https://ossrdbms-aad.database.chinacloudapi.cn/.default"
+"""The same in Azure operated by 21Vianet."""
+
+
+class AzureCredential(RemoteCredential):
+    """Tokens of Microsoft Entra: of a managed identity, a workload identity, a service principal, the Azure CLI, ...
+
+    Needs the extra ``azure``. The user name stays the configured one: the name the identity has in the database. In
+    another cloud than the public one give its ``scope``, and to service principals ``AZURE_AUTHORITY_HOST``.
+
+    When the server rejects a token, azure-identity's cache must not give the same one again. The credential made here
+    is made anew then; one you give is asked again, which helps only if it does not cache. Azure itself may repeat a
+    token that is still good, and then the server's rejection stands. Thread-safe, fork-safe.
+
+    Args:
+        credential: whatever of azure-identity gives tokens, or anything with its ``get_token``; None for its
+            ``DefaultAzureCredential``, which tries one source after the other (``AZURE_TOKEN_CREDENTIALS`` picks one).
+        scope: what the tokens are for.
+        timeout: seconds a connect waits for a token.
+
+    Raises:
+        CredentialError: azure-identity is not installed.
+        TypeError: ``credential`` has no ``get_token``, or one for asyncio.
+    """
+
+    gives_tokens = True
+
+    def __init__(
+        self, credential: TokenCredential | None = None, *, scope: str = AZURE_SCOPE, timeout: float = 10.0
+    ) -> None:
+        super().__init__(timeout=timeout)
+        if credential is None:
+            need("azure", "azure.identity")
+        elif not callable(getattr(credential, "get_token", None)):
+            raise TypeError(f"credential must have a method get_token, and {type(credential).__name__} has none")
+        elif inspect.iscoroutinefunction(credential.get_token):
+            raise TypeError("credential must not be one of azure.identity.aio: take the same class of azure.identity")
+        self._given = credential
+        self._scope = one_text("scope", scope)
+
+    def _start_afresh(self) -> None:
+        super()._start_afresh()
+        self._made: DefaultAzureCredential | None = None  # in a forked child, its sockets are the parent's
+
+    def fetch(self) -> Token:
+        """Ask azure-identity, which answers from its own cache while its token is good for another 5 minutes."""
+        source = self._given or self._made or self._make()
+        got = source.get_token(self._scope)
+        return Token(got.token, got.expires_on)
+
+    def fetch_anew(self) -> Token:
+        """Ask with an empty cache."""
+        stale, self._made = self._made, None
+        if stale is not None:
+            stale.close()
+        return self.fetch()
+
+    def _make(self) -> DefaultAzureCredential:
+        from azure.identity import DefaultAzureCredential
+
+        # nobody waits longer for the answer, so neither shall a hanging call (by default an hour of retries)
+        self._made = DefaultAzureCredential(
+            timeout=self.timeout, read_timeout=self.timeout, process_timeout=math.ceil(self.timeout)
+        )
+        return self._made
+
+    def __repr__(self) -> str:
+        given = f"{type(self._given).__name__}, " if self._given is not None else ""
+        return f"AzureCredential({given}scope={self._scope!r})"

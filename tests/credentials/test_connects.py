@@ -1,0 +1,480 @@
+"""Credentials at work: real logins, rejected, renewed, rotated under load; and refused where they must not go."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import threading
+import time
+
+import psycopg2
+import pytest
+from sqlalchemy import exc, make_url, text
+
+from dbkit import DatabaseConnectionManager, DatabaseSettings, PoolTimeoutError, SettingsError
+from dbkit.credentials import CredentialError, FileCredential, Token
+from dbkit.credentials.remote import RemoteCredential
+
+from ..pool.helpers import Admin, Task, eventually, unique
+from ..shown import everything_shown
+
+CANARY = "t0ken-canary"
+FAR = 10.0**10
+"""A moment in the future."""
+
+
+class Broker:
+    """Who gives out tokens, and tells the server: a role whose password is the current token."""
+
+    def __init__(self, admin: Admin, url: str, *, life: float = FAR) -> None:
+        self.role = unique("rotating")
+        self.admin = admin
+        self.asked = 0
+        self.end = life
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._token = ""
+        given = make_url(url)
+        self.address = {
+            "host": given.host, "port": given.port, "database": given.database, "username": self.role,
+        }  # fmt: skip
+        admin.rows(f"CREATE ROLE {self.role} LOGIN")
+        self.rotate()
+
+    def rotate(self) -> None:
+        """From now on another token is good, and the one before is not."""
+        with self._lock:
+            self._token = f"{CANARY}-{self.role}-{next(self._numbers)}"
+            self.admin.rows(f"ALTER ROLE {self.role} PASSWORD '{self._token}' VALID UNTIL 'infinity'")
+
+    def expire(self) -> None:
+        """The token's time is up, as far as the server is concerned."""
+        self.admin.rows(f"ALTER ROLE {self.role} VALID UNTIL '2001-01-01'")
+
+    def token(self) -> Token:
+        with self._lock:
+            self.asked += 1
+            return Token(self._token, self.end)
+
+    def issue(self) -> Token:
+        """A fresh one for whoever asks, as an identity provider does."""
+        self.rotate()
+        return self.token()
+
+    def sessions(self) -> set[int]:
+        """The server's processes that the role is logged in to."""
+        return {pid for (pid,) in self.admin.rows("SELECT pid FROM pg_stat_activity WHERE usename = %s", self.role)}
+
+    def manager(self, credential=None, **numbers) -> DatabaseConnectionManager:
+        numbers = {"min_size": 0, "max_size": 4, "timeout": 20} | numbers
+        settings = DatabaseSettings.load(self.address, environ={}, env_file=None)
+        return DatabaseConnectionManager(settings, credential=credential or self.token, **numbers)
+
+
+@pytest.fixture
+def admin(shared_database):
+    connection = Admin(shared_database)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def broker(admin, shared_database):
+    made = Broker(admin, shared_database)
+    yield made
+    admin.rows(f"DROP ROLE {made.role}")
+
+
+def whoami(db) -> str:
+    return db.execute_query("SELECT current_user").scalar()
+
+
+# ---- one choke point
+
+
+def test_everything_logs_in_with_the_credential(broker):
+    with broker.manager(warm=True, min_size=2) as db:
+        assert whoami(db) == broker.role
+        with db.session_scope() as session:
+            assert session.scalar(text("SELECT current_user")) == broker.role
+        with db.raw_connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT current_user")
+            assert cursor.fetchone() == (broker.role,)
+        assert broker.asked == 1  # two connects, one token
+
+
+def test_a_string_is_asked_for_at_each_connect(broker):
+    asked = []
+
+    def password():
+        asked.append(1)
+        return broker.token().value.reveal()
+
+    with broker.manager(password, min_size=3, max_size=3, warm=True) as db:
+        assert whoami(db) == broker.role
+        assert len(asked) <= 3
+        broker.rotate()
+        db.rotate()
+        eventually(lambda: db.stats().opens == 6 and db.stats().size == 3)
+        assert db.stats().open_failures == 0
+
+
+def test_a_file_that_changes(broker, tmp_path):
+    file = tmp_path / "token"
+    file.write_text(broker.token().value.reveal())
+    with broker.manager(FileCredential(file)) as db:
+        assert whoami(db) == broker.role
+        broker.rotate()
+        file.write_text(broker.token().value.reveal())
+        db.engine.dispose()
+        assert whoami(db) == broker.role
+
+
+# ---- rejected
+
+
+def test_a_rejected_token_is_replaced_and_nobody_notices(broker, caplog):
+    with broker.manager() as db, caplog.at_level(logging.INFO, "dbkit"):
+        with db.engine.connect() as held:
+            broker.rotate()
+            assert whoami(db) == broker.role  # another connection, with another token
+            assert held.scalar(text("SELECT 1")) == 1  # logged in before: lives on
+        assert broker.asked == 2
+        assert db.stats().open_failures == 0
+        assert "rejected the login" in caplog.text
+        assert CANARY not in caplog.text
+
+
+def test_a_token_that_expired_on_the_server(broker):
+    with broker.manager(broker.issue) as db, db.engine.connect():
+        broker.expire()
+        assert whoami(db) == broker.role
+        assert broker.asked == 2
+
+
+def test_a_rejection_for_good_is_the_servers_error(broker):
+    with broker.manager(lambda: Token(f"{CANARY}-wrong", FAR)) as db:
+        with pytest.raises(exc.OperationalError, match="password authentication failed") as caught:
+            whoami(db)
+        assert isinstance(caught.value.orig, psycopg2.OperationalError)
+        assert CANARY not in everything_shown(caught.value)
+
+
+def test_a_rejection_and_a_provider_that_fails(broker):
+    given = iter([Token(f"{CANARY}-wrong", FAR)])
+
+    def once():
+        try:
+            return next(given)
+        except StopIteration:
+            raise RuntimeError("the provider is down") from None
+
+    with broker.manager(once) as db:
+        with pytest.raises(CredentialError, match="the provider is down") as caught:
+            whoami(db)
+        assert isinstance(caught.value, exc.OperationalError)
+        assert CANARY not in everything_shown(caught.value)
+
+
+def test_a_login_that_worked_and_is_rejected_for_good(broker, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.GRACE", (0.01, 0.01, 0.01))
+    with broker.manager() as db:
+        whoami(db)
+        broker.admin.rows(f"ALTER ROLE {broker.role} PASSWORD NULL")
+        db.engine.dispose()
+        with pytest.raises(exc.OperationalError, match="password authentication failed"):
+            whoami(db)
+        assert broker.asked == 1 + 1 + 3
+
+
+def test_a_fixed_password_that_is_rejected_is_not_tried_again(broker, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.GRACE", ("nobody waits for this",))
+    broker.address["password"] = broker.token().value.reveal()
+    with DatabaseConnectionManager(broker.address, min_size=0) as db:
+        whoami(db)
+        broker.rotate()
+        db.engine.dispose()
+        with pytest.raises(exc.OperationalError, match="password authentication failed"):
+            whoami(db)
+
+
+def test_what_is_no_rejection_asks_nobody_again(broker):
+    broker.address["database"] = "no_such_database"
+    with broker.manager() as db:
+        with pytest.raises(exc.OperationalError, match="does not exist"):
+            whoami(db)
+        assert broker.asked == 1
+
+
+# ---- bounded
+
+
+class Hanging(RemoteCredential):
+    def __init__(self):
+        super().__init__(timeout=30)
+        self.gate = threading.Event()
+
+    def fetch(self):
+        self.gate.wait(60)
+        return "too late"
+
+
+def test_a_hanging_provider_is_bounded_by_the_borrowers_deadline(broker):
+    provider = Hanging()
+    with broker.manager(provider, timeout=0.3) as db:
+        began = time.monotonic()
+        with pytest.raises(PoolTimeoutError, match=r"Hanging was asked .* and has not answered yet"):
+            whoami(db)
+        assert 0.3 <= time.monotonic() - began < 10
+        provider.gate.set()
+
+
+# ---- rotated under load
+
+
+class Load:
+    """Threads that never stop asking, each for a connection and a query; they keep every error they see."""
+
+    def __init__(self, db, threads=32):
+        self.done = [0] * threads
+        self.errors: list[BaseException] = []
+        self._stop = threading.Event()
+        self._tasks = [Task(self._work, db, number) for number in range(threads)]
+
+    def _work(self, db, number):
+        while not self._stop.is_set():
+            try:
+                db.execute_query("SELECT 1")
+                self.done[number] += 1
+            except BaseException as error:
+                self.errors.append(error)
+
+    def goes_on(self, rounds=3):
+        """Wait until every thread has been served so many times more."""
+        before = self.done.copy()
+        eventually(lambda: all(now >= then + rounds for now, then in zip(self.done, before, strict=True)), 30)
+
+    def stop(self):
+        self._stop.set()
+        for task in self._tasks:
+            task.outcome()
+
+
+def test_ten_rotations_on_demand_under_load(broker):
+    with broker.manager(broker.issue, max_size=8) as db:
+        load = Load(db)
+        load.goes_on()
+        for _ in range(10):
+            before = broker.sessions()
+            db.rotate()
+            eventually(lambda before=before: before.isdisjoint(broker.sessions()), 30)
+            load.goes_on()
+        load.stop()
+        assert load.errors == []
+        assert broker.asked == 11  # one to begin with, one for each rotation
+        assert db.stats().open_failures == 0
+
+
+def test_ten_rotations_that_only_the_server_knows_of_under_load(broker):
+    with broker.manager(max_size=8) as db:
+        load = Load(db)
+        load.goes_on()
+        for number in range(1, 11):
+            broker.rotate()
+            db.pool.drain()  # so that there are connects, with the token of before
+            eventually(lambda number=number: broker.asked == number + 1, 30)
+            load.goes_on()
+        load.stop()
+        assert load.errors == []
+        assert broker.asked == 11
+        assert db.stats().open_failures == 0
+
+
+@pytest.mark.parametrize("first", ["server", "provider"])
+def test_a_rotation_in_two_steps_under_load(broker, first):
+    """Between the two steps whoever connects is rejected with whatever he has, and nobody notices."""
+    with broker.manager(max_size=8) as db:
+        load = Load(db)
+        load.goes_on()
+        for number in range(3):
+            ahead = f"{CANARY}-ahead-{number}"
+            steps = [
+                lambda ahead=ahead: broker.admin.rows(f"ALTER ROLE {broker.role} PASSWORD '{ahead}'"),
+                lambda ahead=ahead: setattr(broker, "_token", ahead),
+            ]
+            steps = steps if first == "server" else steps[::-1]
+            steps[0]()
+            if first == "provider":
+                broker.end += 1
+                Task(db.rotate)  # fetches the one the server does not know yet
+            else:
+                db.pool.drain()
+            asked = broker.asked
+            eventually(lambda asked=asked: broker.asked > asked, 30)  # somebody was rejected, or is about to be
+            steps[1]()
+            load.goes_on()
+            eventually(lambda: not db.pool._ledger.draining, 30)
+        load.stop()
+        assert load.errors == []
+        assert db.stats().open_failures == 0
+
+
+def test_a_hundred_threads_at_expiry_cost_one_fetch(broker):
+    with broker.manager(max_size=20) as db:
+        tasks = [Task(whoami, db) for _ in range(100)]
+        assert {task.outcome(30) for task in tasks} == {broker.role}
+        assert broker.asked == 1
+
+
+def test_a_rotation_without_a_token_changes_nothing(broker):
+    working = [True]
+
+    def token():
+        if not working[0]:
+            raise RuntimeError("down")
+        return broker.token()
+
+    with broker.manager(token) as db:
+        whoami(db)
+        opens = db.stats().opens
+        working[0] = False
+        with pytest.raises(CredentialError, match="down"):
+            db.rotate()
+        assert whoami(db) == broker.role
+        assert db.stats().opens == opens
+
+
+def test_rotate_with_a_fixed_password_replaces_the_connections(shared_database):
+    with DatabaseConnectionManager(shared_database, min_size=2, max_size=2, warm=True) as db:
+        db.rotate()
+        eventually(lambda: db.stats().opens == 4 and db.stats().idle == 2)
+
+
+# ---- over a network
+
+
+OUT = {"host": "db.example", "username": "app", "database": "shop"}
+
+
+def fetched(asked):
+    def token():
+        asked.append(1)
+        return Token(CANARY, FAR)
+
+    return token
+
+
+@pytest.mark.parametrize("sslmode", [None, "prefer", "require", "verify-ca"])
+def test_a_token_does_not_travel_without_a_proof_of_who_the_server_is(sslmode, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("it travelled")))
+    settings = DatabaseSettings.load(OUT | {"sslmode": sslmode}, environ={}, env_file=None)
+    with DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db:
+        with pytest.raises(SettingsError, match="verify-full") as caught:
+            whoami(db)
+        assert "allow_insecure_token" in str(caught.value)
+        assert "db.example" in str(caught.value)
+        assert CANARY not in everything_shown(caught.value)
+
+
+class Tokens(RemoteCredential):
+    gives_tokens = True
+
+    def fetch(self):
+        pytest.fail("it was asked")
+
+
+def test_a_provider_of_tokens_is_refused_before_it_is_asked():
+    settings = DatabaseSettings.load(OUT, environ={}, env_file=None)
+    with pytest.raises(SettingsError, match="verify-full"):
+        DatabaseConnectionManager(settings, credential=Tokens())
+
+
+@pytest.mark.parametrize(
+    "how", [{"sslmode": "verify-full"}, {"allow_insecure_token": True}, {"host": "127.0.0.1"}, {"host": "/no/socket"}]
+)
+def test_where_a_token_may_travel(how, monkeypatch):
+    seen = {}
+
+    def connect(**arguments):
+        seen.update(arguments)
+        raise psycopg2.OperationalError("far enough")
+
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(connect))
+    settings = DatabaseSettings.load(OUT | how, environ={}, env_file=None)
+    with (
+        DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db,
+        pytest.raises(exc.OperationalError, match="far enough"),
+    ):
+        whoami(db)
+    assert seen["password"] == CANARY
+    assert not {"credential", "allow_insecure_token"} & seen.keys()
+
+
+def test_a_password_travels_as_before(monkeypatch):
+    def connect(**_):
+        raise psycopg2.OperationalError("far enough")
+
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(connect))
+    settings = DatabaseSettings.load(OUT, environ={}, env_file=None)
+    with (
+        DatabaseConnectionManager(settings, credential=lambda: "password", min_size=0) as db,
+        pytest.raises(exc.OperationalError, match="far enough"),
+    ):
+        whoami(db)
+
+
+def test_the_override_may_be_an_argument(monkeypatch):
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: 1 / 0))
+    settings = DatabaseSettings.load(OUT, environ={}, env_file=None)
+    with (
+        DatabaseConnectionManager(settings, credential=fetched([]), allow_insecure_token=True, min_size=0) as db,
+        pytest.raises(ZeroDivisionError),
+    ):
+        whoami(db)
+
+
+# ---- chosen by name
+
+
+def test_a_name_is_the_settings_word(monkeypatch, tmp_path):
+    file = tmp_path / "password"
+    file.write_text("x")
+    address = OUT | {"password_file": str(file)}
+    db = DatabaseConnectionManager(address, credential="file", min_size=0)
+    assert db.settings.credential == "file"
+    db.close_connections()
+
+
+def test_a_password_given_as_a_credential_is_not_shown():
+    with pytest.raises(SettingsError, match="credential") as caught:
+        DatabaseConnectionManager(OUT, credential=CANARY)
+    assert CANARY not in str(caught.value)
+
+
+# ---- nothing shows
+
+
+def test_no_secret_in_whatever_can_be_looked_at(broker, caplog):
+    caplog.set_level(logging.DEBUG)
+    with broker.manager(min_size=1, engine_options={"echo": "debug", "echo_pool": "debug"}) as db:
+        whoami(db)
+        broker.rotate()
+        db.rotate()
+        eventually(lambda: db.stats().opens == 2)
+        looked_at = [
+            repr(db), repr(db.engine), str(db.engine.url), repr(db.engine.url), db.pool.status(), repr(db.pool),
+            repr(db.stats()), repr(db.settings), db.settings.describe(), repr(db.pool._creator), repr(vars(db)),
+            db.engine.url.render_as_string(hide_password=False), repr(db.pool.holders()),
+        ]  # fmt: skip
+        assert CANARY not in "".join(looked_at) + caplog.text
+
+
+def test_nothing_is_left_of_a_manager_that_is_gone(broker):
+    provider = broker.token
+    db = broker.manager(provider)
+    whoami(db)
+    db.close_connections()
+    del db
+    gc.collect()
+    eventually(lambda: not broker.sessions())
