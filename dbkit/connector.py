@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg2
 
 from dbkit.credentials.base import Token, text_of
+from dbkit.credentials.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.credentials.simple import StaticPassword
 from dbkit.errors import Fault, SettingsError
 
@@ -103,7 +104,7 @@ class Connector:
         try:
             connection = self._connected(proof)
         except (psycopg2.Error, UnicodeDecodeError) as error:
-            if proof is None or isinstance(self._credential, StaticPassword) or not _is_rejection(error):
+            if proof is None or isinstance(self._credential, StaticPassword) or not is_rejection(error):
                 raise
             connection = self._once_more(proof, error)
         self._worked = True
@@ -122,7 +123,7 @@ class Connector:
                 return self._connected(rejected)
             except (psycopg2.Error, UnicodeDecodeError) as next_error:
                 error = next_error
-                if not _is_rejection(next_error):
+                if not is_rejection(next_error):
                     break
         raise error
 
@@ -143,9 +144,3 @@ class Connector:
 
     def __repr__(self) -> str:
         return f"<Connector to {self._target}>"
-
-
-def _is_rejection(error: Exception) -> bool:
-    from dbkit.credentials.rejection import is_rejection  # only for a failure
-
-    return is_rejection(error)

@@ -56,14 +56,13 @@ def readings(raw: bytes) -> Iterator[str]:
 # ---- libpq's text --------------------------------------------------------------------------------------------------
 
 # How libpq begins to speak of an attempt, in its own words (in psycopg2's wheels it has no others). A quote before
-# it on the line would mean that it stands inside a name.
-_ATTEMPT = re.compile(
-    r'^[^"\n]*?(?P<address>connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: '
-    r'|could not translate host name "[^\n]*?" to address: )',
-    re.MULTILINE,
+# it on the line would mean that it stands inside a name. Text, not compiled: most programs never see a failure.
+_ATTEMPT = (
+    r'(?m)^[^"\n]*?(?P<address>connection to server (?:at|on socket) "[^"\n]*"[^"\n]*? failed: '
+    r'|could not translate host name "[^\n]*?" to address: )'
 )
-_BOUNCER_CACHED = re.compile(r"server login has been failing, cached error: (?P<reason>.*?) ?\(server_login_retry\)")
-_NAME = re.compile(r'"[^"\n]*"')
+_BOUNCER_CACHED = r"server login has been failing, cached error: (?P<reason>.*?) ?\(server_login_retry\)"
+_NAME = r'"[^"\n]*"'
 _LOOKUP = "could not translate"
 
 
@@ -85,7 +84,7 @@ def attempts(text: str) -> tuple[Attempt, ...]:
 
     The text is then lines, of which some begin an attempt (``lines``).
     """
-    found = list(_ATTEMPT.finditer(text))
+    found = list(re.finditer(_ATTEMPT, text))
     ends = [*(match.start() for match in found[1:]), len(text)][: len(found)]
     told = tuple(
         # Only the first line: DETAIL, HINT and libpq's advice come after it.
@@ -101,7 +100,7 @@ def lines(text: str) -> list[str]:
 
 
 def _without_names(text: str) -> str:
-    return _NAME.sub('""', text)
+    return re.sub(_NAME, '""', text)
 
 
 def voices(said: str) -> tuple[str, str | None]:
@@ -112,7 +111,7 @@ def voices(said: str) -> tuple[str, str | None]:
 
 def cached_reason(answer: str) -> str | None:
     """Return why PgBouncer could not log in lately, perhaps ''; None where the answer is not about that."""
-    cached = _BOUNCER_CACHED.match(answer)
+    cached = re.match(_BOUNCER_CACHED, answer)
     return cached["reason"] if cached else None
 
 

@@ -70,7 +70,7 @@ def provider(answer: Callable[[Asked], Answer]) -> Iterator[Provider]:
             headers = {key.lower(): value for key, value in self.headers.items()}
             asked = Asked(self.command, self.path, headers, body, self.client_address[1])
             made.asked.append(asked)
-            made.open.wait(BOUND)
+            made.open.wait(2 * BOUND)  # longer than any test waits
             status, content = made.answer(asked)
             sent = json.dumps(content).encode()
             try:

@@ -182,6 +182,12 @@ def test_bound_twice_it_signs_for_each() -> None:
     assert parts_of(token_of(second))[0] == "two:5432"
 
 
+def test_a_token_at_hand_is_not_taken_along_to_another_port() -> None:
+    unbound = AwsRdsCredential(HOST, username="app", region="eu-west-1")
+    assert parts_of(token_of(unbound))[0] == f"{HOST}:5432"
+    assert parts_of(token_of(unbound.bound_to(settings(port=5444))))[0] == f"{HOST}:5444"
+
+
 @pytest.mark.parametrize(
     ("given", "complaints"),
     [
