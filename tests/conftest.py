@@ -37,10 +37,10 @@ def memory_folder() -> str | None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_of_the_developer() -> Iterator[None]:
-    """Take ``DB_*``, ``DATABASE_URL`` and libpq's ``PG*`` out of the environment for the whole run."""
+    """Take ``DB_*``, ``DATABASE_URL``, ``IDENTITY_ENABLED`` and ``PG*`` out of the environment for the whole run."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("DB_", "PG")) or name == "DATABASE_URL":
+            if name.startswith(("DB_", "PG")) or name in ("DATABASE_URL", "IDENTITY_ENABLED"):
                 patch.delenv(name)
         yield
 

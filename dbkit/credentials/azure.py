@@ -80,7 +80,7 @@ class AzureCredential(RemoteCredential):
     def _make(self) -> DefaultAzureCredential:
         from azure.identity import DefaultAzureCredential
 
-        # nobody waits longer for the answer, so neither shall a hanging call (by default an hour of retries)
+        # nobody waits longer for the answer, so a hanging call ends then (left alone it takes 5 minutes, several times)
         self._made = DefaultAzureCredential(
             timeout=self.timeout, read_timeout=self.timeout, process_timeout=math.ceil(self.timeout)
         )

@@ -258,4 +258,6 @@ def without_tracebacks(error: BaseException) -> BaseException:
 def said(error: BaseException | None) -> str:
     """An error in one line."""
     text = " ".join(str(error).split())
+    if isinstance(error, CredentialError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

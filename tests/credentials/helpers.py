@@ -1,11 +1,10 @@
-"""A provider on loopback, and what shows whether a secret got out."""
+"""A provider on loopback."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,18 +109,18 @@ def go_straight(patch: pytest.MonkeyPatch) -> None:
     patch.setenv("NO_PROXY", "*")
 
 
-def all_that_shows(error: BaseException) -> str:
-    """The error with all it is chained to, as an error tracker records it: tracebacks with the locals of each frame."""
-    shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    todo: list[BaseException | None] = [error, getattr(error, "orig", None)]
-    seen: set[int] = set()
-    while todo:
-        link = todo.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            shown += f"{link!s} {link!r} {link.args!r}"
-            todo += [link.__cause__, link.__context__]
-    return shown
+@contextmanager
+def managed_identity(patch: pytest.MonkeyPatch, answer: Callable[[Asked], Answer], header: str) -> Iterator[Provider]:
+    """A managed identity's endpoint as App Service has it, for azure-identity to find in the environment."""
+    go_straight(patch)
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "IDENTITY_", "IMDS_", "MSI_")):
+            patch.delenv(name)
+    with provider(answer) as running:
+        patch.setenv("IDENTITY_ENDPOINT", f"{running.url}/msi/token")
+        patch.setenv("IDENTITY_HEADER", header)
+        patch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        yield running
 
 
 def failure_of(work: Callable[[], object]) -> CredentialError:
@@ -149,11 +148,3 @@ def in_threads(work: Callable[[], T], count: int) -> list[T | BaseException]:
     for thread in threads:
         thread.join(BOUND)
     return got
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, and fail if it does not come."""
-    end = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come"
-        time.sleep(0.002)

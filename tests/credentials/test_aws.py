@@ -13,7 +13,9 @@ import pytest
 from dbkit.credentials import AwsRdsCredential, CredentialError, Token
 from dbkit.errors import SettingsError
 from dbkit.settings import DatabaseSettings
-from tests.credentials.helpers import all_that_shows, failure_of, go_straight, in_threads
+
+from ..shown import everything_shown
+from .helpers import failure_of, go_straight, in_threads
 
 HOST = "orders.abc123.eu-west-1.rds.amazonaws.com"
 KEY_ID = "AKIACANARY"
@@ -123,7 +125,7 @@ def test_the_regions_variable_is_the_one_boto3_reads(monkeypatch: pytest.MonkeyP
     assert "region=..." in str(error)
     assert "AWS_DEFAULT_REGION" in str(error)
     assert "does not read AWS_REGION" in str(error)
-    assert "NoRegionError" in all_that_shows(error)
+    assert "NoRegionError" in everything_shown(error)
 
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
     _, query = parts_of(token_of(credential))
@@ -135,7 +137,7 @@ def test_no_keys_or_half_of_them_is_an_error_without_the_rest(monkeypatch: pytes
     monkeypatch.delenv(missing)
     error = failure_of(AwsRdsCredential(HOST, username="app", region="eu-west-1").current)
     assert "credentials" in str(error)
-    everything = all_that_shows(error)
+    everything = everything_shown(error)
     assert KEY not in everything
     assert SESSION not in everything
 

@@ -18,16 +18,16 @@ from azure.identity.aio import AzureCliCredential as AsyncCredential
 
 from dbkit.credentials import AzureCredential, CredentialError, Token
 from dbkit.credentials.azure import AZURE_GOVERNMENT_SCOPE
-from tests.credentials.helpers import (
+
+from ..pool.helpers import eventually
+from ..shown import everything_shown
+from .helpers import (
     BOUND,
     Asked,
     Provider,
-    all_that_shows,
     failure_of,
-    go_straight,
     in_threads,
-    provider,
-    wait_until,
+    managed_identity,
 )
 
 HEADER = "canary-identity-header"
@@ -49,14 +49,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> Iterator[Provi
         end = ends.pop(0) if ends else int(time.time()) + 3600
         return 200, {"access_token": f"{TOKEN}-{next(numbers)}", "expires_on": str(end), "token_type": "Bearer"}
 
-    go_straight(monkeypatch)
-    for name in list(os.environ):
-        if name.startswith(("AZURE_", "IDENTITY_", "IMDS_", "MSI_")):
-            monkeypatch.delenv(name)
-    with provider(answer) as running:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{running.url}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", HEADER)
-        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+    with managed_identity(monkeypatch, answer, HEADER) as running:
         yield running
 
 
@@ -93,7 +86,7 @@ def test_a_hundred_threads_at_expiry_ask_once(endpoint: Provider, ends: list[int
     assert shown(credential.current()) == f"{TOKEN}-1"  # good for no more than this
 
     endpoint.open.clear()
-    waiting = threading.Thread(target=lambda: (wait_until(lambda: len(endpoint.asked) == 2), endpoint.open.set()))
+    waiting = threading.Thread(target=lambda: (eventually(lambda: len(endpoint.asked) == 2), endpoint.open.set()))
     waiting.start()
     got = in_threads(credential.current, 100)
     waiting.join(BOUND)
@@ -155,7 +148,7 @@ def test_a_hanging_endpoint_is_waited_for_no_longer_than_timeout(endpoint: Provi
         assert time.monotonic() - began < BOUND / 4
 
         endpoint.open.set()
-        wait_until(lambda: credential.pending() is None)
+        eventually(lambda: credential.pending() is None)
         assert shown(credential.current()) == f"{TOKEN}-1"  # what came late is kept
         assert len(endpoint.asked) == 1
 
@@ -165,7 +158,7 @@ def test_a_hanging_call_of_ours_ends_by_itself(endpoint: Provider) -> None:
     credential = AzureCredential(timeout=0.2)
     with pytest.raises(CredentialError):
         credential.current()
-    wait_until(lambda: credential.pending() is None)
+    eventually(lambda: credential.pending() is None)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +181,7 @@ def test_a_failure_names_the_reason_and_no_secret(
 
     assert re.search(reason, str(error))
     assert str(error).startswith(f"{credential!r} failed: ClientAuthenticationError: ")
-    everything = all_that_shows(error) + caplog.text
+    everything = everything_shown(error) + caplog.text
     assert HEADER not in everything
     assert TOKEN not in everything
 

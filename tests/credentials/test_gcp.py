@@ -23,16 +23,17 @@ from google.oauth2.credentials import Credentials
 
 from dbkit.credentials import CredentialError, GcpCredential, Token
 from dbkit.credentials.gcp import GCP_SCOPE
-from tests.credentials.helpers import (
+
+from ..pool.helpers import eventually
+from ..shown import everything_shown
+from .helpers import (
     BOUND,
     Asked,
     Provider,
-    all_that_shows,
     failure_of,
     go_straight,
     in_threads,
     provider,
-    wait_until,
 )
 
 TOKEN = "canary-access-token"
@@ -126,7 +127,7 @@ def test_a_hundred_threads_at_expiry_ask_once(cloud: Provider, lives: list[int])
 
     cloud.open.clear()
     before = len(cloud.asked)
-    waiting = threading.Thread(target=lambda: (wait_until(lambda: len(cloud.asked) > before), cloud.open.set()))
+    waiting = threading.Thread(target=lambda: (eventually(lambda: len(cloud.asked) > before), cloud.open.set()))
     waiting.start()
     got = in_threads(credential.current, 100)
     waiting.join(BOUND)
@@ -199,7 +200,7 @@ def test_a_hanging_provider_is_waited_for_no_longer_than_timeout(cloud: Provider
     with pytest.raises(CredentialError, match=r"did not answer within timeout=0\.2 s"):
         credential.current()
     assert time.monotonic() - began < BOUND / 4
-    wait_until(lambda: credential.pending() is None)  # a call of ours ends by itself
+    eventually(lambda: credential.pending() is None)  # a call of ours ends by itself
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_a_failure_names_the_reason_and_no_secret(
     assert str(error).startswith(f"GcpCredential(Credentials, scope='{GCP_SCOPE}') failed: RefreshError: ")
     assert re.search(reason, str(error))
     assert "<" not in str(error)  # no object's repr
-    everything = all_that_shows(error) + caplog.text
+    everything = everything_shown(error) + caplog.text
     for secret in (REFRESH, CLIENT, TOKEN):
         assert secret not in everything
 
@@ -236,7 +237,7 @@ def test_a_failing_metadata_server_is_named(cloud: Provider) -> None:
     error = failure_of(GcpCredential().current)
     assert "no service account" in str(error)
     assert "object at 0x" not in str(error)
-    assert TOKEN not in all_that_shows(error)
+    assert TOKEN not in everything_shown(error)
 
 
 def test_neither_repr_nor_the_log_shows_a_token(cloud: Provider, caplog: pytest.LogCaptureFixture) -> None:
