@@ -68,7 +68,8 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
     Committed at the end of the block, or rolled back if it raises anything at all; always given back, with the
     ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable`` and ``cursor_factory`` it came with. Errors are
     psycopg2's own. A connection that is lost or closed in the block is replaced by the pool. What SQL changes in
-    the session (``SET``, ``LISTEN``, temporary tables) stays with the connection.
+    the session (``SET``, ``LISTEN``, temporary tables) stays with the connection. A child forked inside the block
+    leaves the connection, which is its parent's, alone.
 
     Args:
         engine: whose pool to borrow from.
@@ -81,20 +82,24 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
         PoolTimeoutError: no connection could be had in time.
     """
     with engine.connect() as borrowed:
-        connection = cast("driver.connection", borrowed.connection.dbapi_connection)
+        fairy = borrowed.connection
+        connection = cast("driver.connection", fairy.dbapi_connection)
         manners = Manners.of(connection)
         try:
             yield connection
-            _commit(connection)
+            if fairy.dbapi_connection is connection:  # else the block ends in a forked child, and it is the parent's
+                _commit(connection)
         except BaseException as error:
-            if is_about_read_only(engine.pool, error) and not connection.readonly:
+            if fairy.dbapi_connection is not connection:
+                pass
+            elif is_about_read_only(engine.pool, error) and not connection.readonly:
                 engine.pool._invalidate(borrowed.connection, error, _checkin=False)
                 connection.close()
             elif engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
                 connection.close()
             raise
         finally:
-            if not manners.restore(connection):
+            if fairy.dbapi_connection is connection and not manners.restore(connection):
                 borrowed.invalidate()
 
 

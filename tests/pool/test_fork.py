@@ -125,6 +125,45 @@ def test_a_child_that_ends_its_pool_ends_nothing_of_the_parents(shared_database:
     )
 
 
+@pytest.mark.parametrize("end", ["pass", "raise KeyError"])
+def test_a_child_that_leaves_a_block_it_was_forked_in_ends_nothing_of_the_parents(shared_database: str, end: str):
+    run(
+        shared_database,
+        f"""
+        from dbkit.session import raw_connection
+
+        def fork_inside():
+            with raw_connection(engine) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_current_xact_id()")
+                (before,) = cursor.fetchone()
+                child = os.fork()
+                if child == 0:
+                    {end}
+                else:
+                    found, status = os.waitpid(child, 0)
+                    assert os.waitstatus_to_exitcode(status) == 7
+                    cursor.execute("SELECT pg_current_xact_id()")
+                    assert cursor.fetchone() == (before,), "the child ended the transaction"
+            return child
+
+        child = 0
+        try:
+            child = fork_inside()
+        except KeyError:
+            pass
+        if child == 0:
+            try:
+                use()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(99)
+            os._exit(7)
+        use()
+        assert engine.pool.stats().opens == 2, engine.pool.stats()
+        """,
+    )
+
+
 def test_what_was_out_at_the_fork_is_inert_in_the_child(shared_database: str):
     run(
         shared_database,
