@@ -82,8 +82,8 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
         PoolTimeoutError: no connection could be had in time.
     """
     with engine.connect() as borrowed:
-        fairy = borrowed.connection
-        connection = cast("driver.connection", fairy.dbapi_connection)
+        fairy: Any = borrowed.connection
+        connection: driver.connection = fairy.dbapi_connection
         manners = Manners.of(connection)
         try:
             yield connection

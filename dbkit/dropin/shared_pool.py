@@ -1,0 +1,147 @@
+"""One pool for the whole process, as the older classes keep one in a class attribute: made once, closed, made again.
+
+Invariants:
+
+1. There is a pool or there is none; whoever asks sees nothing in between. It is put in place when its first connections
+   are open, and taken away before it is closed.
+2. The lock is held to make a pool and to take it away, never to borrow from it or to give back.
+3. A connection goes back to the pool it came from, be that closed by now and another one in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
+
+from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
+from dbkit.dropin.loans import lender_of
+from dbkit.dropin.plain import lend_from, plain_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg2.extensions
+
+    from dbkit.dropin.loans import Loans
+    from dbkit.manager import DatabaseConnectionManager
+    from dbkit.settings import DatabaseSettings
+
+
+class SharedPool:
+    """Holds the one ``DatabaseConnectionManager`` of a process, and lends its pool's connections.
+
+    Thread-safe. After a fork the child may go on with it; what was lent before the fork stays the parent's.
+
+    Args:
+        label: what the pool is called in messages.
+        absent: what to say where there is none.
+        present: what to say where there is one already.
+    """
+
+    def __init__(self, label: str, *, absent: str, present: str) -> None:
+        self._label = label
+        self._absent = absent
+        self._present = present
+        self._open: tuple[DatabaseConnectionManager, Loans] | None = None
+        self._all_loans: WeakSet[Loans] = WeakSet()
+        self._renew_lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        """At the start, and in a forked child, whose parent may have held it in another thread."""
+        self._lock = threading.RLock()  # a signal handler may close what its thread is about to make
+
+    def make(self, load: Callable[[], DatabaseSettings]) -> None:
+        """Make the pool and open its ``min_size`` connections.
+
+        Args:
+            load: gathers the settings; called only if there is no pool yet.
+
+        Raises:
+            AlreadyInitializedError: there is one.
+            SettingsError: from ``load``.
+            psycopg2.OperationalError: a connection could not be opened. Then all are closed, and there is no pool.
+            NoConnectionError: they were not open in time.
+        """
+        if self._open is None:
+            with self._lock:
+                if self._open is None:
+                    self._open = self._opened(load())
+                    return
+        raise AlreadyInitializedError(self._present)
+
+    def ensure(self, load: Callable[[], DatabaseSettings]) -> DatabaseConnectionManager:
+        """The pool's manager; if there is no pool, it is made first, as by ``make``, and by one thread alone.
+
+        Args:
+            load: gathers the settings; called only if there is no pool yet.
+
+        Raises:
+            whatever ``make`` raises, but for ``AlreadyInitializedError``.
+        """
+        found = self._open
+        if found is None:
+            with self._lock:
+                if self._open is None:
+                    self._open = self._opened(load())
+                found = self._open
+        return found[0]
+
+    def _opened(self, settings: DatabaseSettings) -> tuple[DatabaseConnectionManager, Loans]:
+        manager = plain_manager(settings)
+        loans = lend_from(manager, self._label)
+        try:
+            loans.warm_up()
+        except BaseException:
+            manager.close_connections(timeout=0)
+            raise
+        self._all_loans.add(loans)
+        return manager, loans
+
+    def is_open(self) -> bool:
+        """Whether there is a pool."""
+        return self._open is not None
+
+    def borrow(self) -> psycopg2.extensions.connection:
+        """A connection, until it is given back; waits for one while all are out.
+
+        Raises:
+            NotInitializedError: there is no pool.
+            NoConnectionError: none could be had in time; the message names the holders.
+            psycopg2.OperationalError: it could not be opened.
+        """
+        return cast("psycopg2.extensions.connection", self._current().borrow())
+
+    def give_back(self, connection: object) -> None:
+        """Take a connection back; one of a pool that was closed meanwhile is closed.
+
+        Raises:
+            NotLentError: it is none of this pool's, or it was given back before; nothing happens to it.
+            NotInitializedError: there is no pool, nor was it lent by one that is closed by now.
+        """
+        lender = lender_of(connection)
+        if lender is None or lender not in self._all_loans:
+            lender = self._current()  # which refuses it
+        lender.give_back(connection)
+
+    def _current(self) -> Loans:
+        found = self._open
+        if found is None:
+            raise NotInitializedError(self._absent)
+        return found[1]
+
+    def close(self) -> bool:
+        """Close the pool, if there is one, without waiting: what is out is closed when it comes back.
+
+        Returns:
+            Whether there was one.
+        """
+        with self._lock:
+            found, self._open = self._open, None
+        if found is None:
+            return False
+        found[0].close_connections(timeout=0)
+        return True
