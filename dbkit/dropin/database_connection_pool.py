@@ -50,7 +50,9 @@ class DatabaseConnectionPool:
             SettingsError: naming everything that is wrong with the settings.
             psycopg2.OperationalError: the server could not be reached or refused. There is no pool then.
         """
-        _pool.make(lambda: DatabaseSettings.load(defaults=_DEFAULTS, min_conn=minconn, max_conn=maxconn))
+        _pool.make(
+            lambda: DatabaseSettings.load(url_variable=None, defaults=_DEFAULTS, min_conn=minconn, max_conn=maxconn)
+        )
         logger.info("Connection pool created")
 
     @staticmethod

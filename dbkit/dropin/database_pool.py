@@ -55,7 +55,11 @@ class DatabasePool:
 
         def load() -> DatabaseSettings:
             settings = DatabaseSettings.load(
-                server, defaults={"leak_after": LEAK_AFTER}, min_conn=min_connections, max_conn=max_connections
+                server,
+                url_variable=None,
+                defaults={"leak_after": LEAK_AFTER},
+                min_conn=min_connections,
+                max_conn=max_connections,
             )
             logger.info("Connecting to PostgreSQL at %s", settings.target.removeprefix(f"{settings.username}@"))
             return settings

@@ -49,7 +49,7 @@ _pool = SharedPool("PostgresqlConnection", absent="there is no pool", present="t
 
 
 def _load() -> DatabaseSettings:
-    settings = DatabaseSettings.load(defaults=_DEFAULTS)
+    settings = DatabaseSettings.load(url_variable=None, defaults=_DEFAULTS)
     missing = [variable for variable, name in _REQUIRED.items() if getattr(settings, name) is None]
     if missing:
         raise SettingsError(

@@ -19,6 +19,7 @@ def gather(
     given: Layer,
     variables: Mapping[str, str],
     env_file: str | os.PathLike[str] | None,
+    url_variable: str | None,
     ini: Layer,
     defaults: Layer,
 ) -> Layer:
@@ -29,16 +30,17 @@ def gather(
         given: the URL or mapping; empty if there is none.
         variables: the environment.
         env_file: the file of variables, or None.
+        url_variable: the variable that holds a URL, or None.
         ini: the INI section; empty if there is none.
         defaults: for what nobody says.
     """
-    environment = sources.from_variables(
-        variables, "environment variable {}".format, read_url=not describes_server(given)
-    )
+    if describes_server(given):
+        url_variable = None
+    environment = sources.from_variables(variables, "environment variable {}".format, url_variable=url_variable)
     entries, faults = sources.read_dotenv(env_file)
     shown = f"the file {os.fspath(env_file)}, " if env_file is not None else ""
     file = sources.from_variables(
-        entries, lambda name: shown + name, read_url=not describes_server(given) and not environment.from_url
+        entries, lambda name: shown + name, url_variable=None if environment.from_url else url_variable
     )
     file.faults += faults
     return merge(

@@ -13,7 +13,17 @@ from dbkit.pool.policy import PoolPolicy
 from dbkit.settings import sources
 from dbkit.settings.check import check
 from dbkit.settings.gather import from_code, from_defaults, from_overrides, gather
-from dbkit.settings.keys import CREDENTIAL, CREDENTIALS, DRIVER_NAMES, IDENTITY, KEYS, SECRETS, canonical, unknown
+from dbkit.settings.keys import (
+    CREDENTIAL,
+    CREDENTIALS,
+    DRIVER_NAMES,
+    IDENTITY,
+    KEYS,
+    SECRETS,
+    URL_VARIABLE,
+    canonical,
+    unknown,
+)
 from dbkit.settings.merge import DEFAULT, Ranked, finish, left_to_service, merge
 from dbkit.settings.proof import in_force
 from dbkit.settings.route import LIBPQ_VARIABLES, Route, find_route
@@ -53,6 +63,7 @@ class DatabaseSettings:
         *,
         environ: Mapping[str, str] | None = None,
         env_file: str | os.PathLike[str] | None = ".env",
+        url_variable: str | None = URL_VARIABLE,
         defaults: Mapping[str, object] | None = None,
         **overrides: object,
     ) -> Self:
@@ -65,6 +76,7 @@ class DatabaseSettings:
             environ: the environment variables; None for the process's own. ``DATABASE_URL`` and ``DB_*`` are read,
                 once; empty ones count as unset.
             env_file: a file of such variables; None for none. Only one called ``.env`` may be missing.
+            url_variable: the variable that holds a URL, if not ``DATABASE_URL``; None to read none.
             defaults: values by key for what none of these gives: the weakest source, but over what libpq would do by
                 itself. A source that describes a server takes neither an address nor a login of another out of them.
             overrides: single values by key, which replace whatever the rest gives. None means no limit for the pool's
@@ -77,7 +89,7 @@ class DatabaseSettings:
         variables = os.environ if environ is None else environ
         del source, environ, defaults
         overrides.clear()  # no plaintext in this frame when it raises
-        merged = gather(adjusted, given, variables, env_file, Layer(), weakest)
+        merged = gather(adjusted, given, variables, env_file, url_variable, Layer(), weakest)
         values, faults = finish(merged, variables)
         surroundings = _surroundings(variables)
         del variables
@@ -91,6 +103,7 @@ class DatabaseSettings:
         *,
         environ: Mapping[str, str] | None = None,
         env_file: str | os.PathLike[str] | None = ".env",
+        url_variable: str | None = URL_VARIABLE,
         defaults: Mapping[str, object] | None = None,
         **overrides: object,
     ) -> Self:
@@ -101,6 +114,7 @@ class DatabaseSettings:
             section: the section to read. Keys are those of ``load()``; others are refused, unless from ``[DEFAULT]``.
             environ: as for ``load()``.
             env_file: as for ``load()``.
+            url_variable: as for ``load()``.
             defaults: as for ``load()``.
             overrides: as for ``load()``.
 
@@ -111,7 +125,7 @@ class DatabaseSettings:
         variables = os.environ if environ is None else environ
         del environ, defaults
         overrides.clear()
-        merged = gather(adjusted, Layer(), variables, env_file, sources.from_ini(path, section), weakest)
+        merged = gather(adjusted, Layer(), variables, env_file, url_variable, sources.from_ini(path, section), weakest)
         values, faults = finish(merged, variables)
         surroundings = _surroundings(variables)
         del variables

@@ -21,7 +21,6 @@ from dbkit.settings.keys import (
     CREDENTIAL,
     PASSWORD_FILE,
     SECRETS,
-    URL_VARIABLE,
     VARIABLES,
     canonical,
     misspelt,
@@ -168,13 +167,13 @@ def from_mapping(given: Mapping[Any, object], origin: str, *, keep_none: Iterabl
     return layer
 
 
-def from_variables(variables: Mapping[str, str], origin: Callable[[str], str], *, read_url: bool) -> Layer:
-    """``DATABASE_URL`` and ``DB_*``. Empty variables count as unset; those of other programs are let be.
+def from_variables(variables: Mapping[str, str], origin: Callable[[str], str], *, url_variable: str | None) -> Layer:
+    """``DB_*``, and a URL. Empty variables count as unset; those of other programs are let be.
 
     Args:
         variables: names and values, of the environment or of a file like it.
         origin: how to say where a variable stands.
-        read_url: whether ``DATABASE_URL`` is wanted; not where a stronger source describes the server already.
+        url_variable: the one that holds a URL; None to read none, as where a stronger source describes the server.
     """
     layer = Layer()
     for name in VARIABLES:
@@ -185,8 +184,8 @@ def from_variables(variables: Mapping[str, str], origin: Callable[[str], str], *
         meant = misspelt(name)
         if meant and variables[name]:
             layer.slips.append(Slip(name, meant, origin(name)))
-    if read_url and variables.get(URL_VARIABLE):
-        layer = _side_by_side(from_url(Secret(variables[URL_VARIABLE]), origin(URL_VARIABLE)), layer)
+    if url_variable is not None and variables.get(url_variable):
+        layer = _side_by_side(from_url(Secret(variables[url_variable]), origin(url_variable)), layer, url_variable)
     return layer
 
 
@@ -195,14 +194,14 @@ def _set_by_kubernetes(port: str) -> bool:
     return re.fullmatch(r"(tcp|udp|sctp)://[^/]*:\d+", port) is not None
 
 
-def _side_by_side(whole: Layer, single: Layer) -> Layer:
+def _side_by_side(whole: Layer, single: Layer, url_variable: str) -> Layer:
     """A URL and single values of one source: they add up, and a contradiction is a fault, not a guess."""
     named = single.values.get("host")
     same_host = named is not None and named == whole.values.get("host")
     for key, setting in single.values.items():
         if key in ("port", "hostaddr") and key not in whole.values and not same_host:
             reason = (
-                f"{URL_VARIABLE} leaves this out, so it may be another server's; write it into the URL, or unset it"
+                f"{url_variable} leaves this out, so it may be another server's; write it into the URL, or unset it"
             )
             whole.values[key] = setting
             whole.doubts.append(Fault(key, reason, repr(setting.value), setting.origin))

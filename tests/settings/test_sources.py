@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dbkit.errors import SettingsError
 from dbkit.settings import DatabaseSettings, Secret
 
 KEYS = {"host": "DB_HOST", "port": "DB_PORT", "username": "DB_USER", "password": "DB_PASSWORD", "database": "DB_NAME"}
@@ -275,3 +276,29 @@ def test_ini_that_will_not_do(tmp_path, monkeypatch):
         assert fault.key == key
         assert reason in fault.reason
         assert "hunter2" not in str(caught.value)
+
+
+class TestTheVariableOfTheUrl:
+    ENVIRON = {"DATABASE_URL": "postgresql://a/one", "SHOP_URL": "postgresql://b/two", "DB_NAME": "three"}
+
+    def test_it_may_be_another(self):
+        environ = self.ENVIRON | {"DB_NAME": ""}
+        settings = DatabaseSettings.load(environ=environ, env_file=None, url_variable="SHOP_URL")
+        assert (settings.host, settings.database) == ("b", "two")
+        assert settings.origin("host") == "environment variable SHOP_URL"
+
+    def test_it_may_be_none(self, tmp_path):
+        file = tmp_path / "variables"
+        file.write_text("DATABASE_URL=postgresql://c/four\nDB_HOST=d\n")
+        settings = DatabaseSettings.load(environ=self.ENVIRON, env_file=file, url_variable=None)
+        assert (settings.host, settings.database) == ("d", "three")
+
+    def test_a_contradiction_names_it(self):
+        with pytest.raises(SettingsError, match="variable SHOP_URL says otherwise"):
+            DatabaseSettings.load(environ=self.ENVIRON, env_file=None, url_variable="SHOP_URL")
+
+    def test_of_an_ini_file_too(self, tmp_path):
+        file = tmp_path / "app.ini"
+        file.write_text("[postgresql]\nhost=e\n")
+        settings = DatabaseSettings.from_ini(file, environ=self.ENVIRON, env_file=None, url_variable=None)
+        assert (settings.host, settings.database) == ("e", "three")
