@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gettext
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 
 from dbkit.credentials.rejection import is_rejection
+
+from ..catalogs import in_each_language, spoken
 
 AT = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
 
@@ -113,20 +112,7 @@ OTHERS = (
 )
 
 
-def catalogs() -> list[Path]:
-    return sorted(Path("/usr/share/locale").glob("*/LC_MESSAGES/postgres-*.mo"))
-
-
-@pytest.mark.skipif(not catalogs(), reason="PostgreSQL's translations are not installed on this machine")
-@pytest.mark.parametrize("path", catalogs(), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+@in_each_language
 def test_postgresqls_own_translations(path: Path) -> None:
-    with path.open("rb") as file:
-        catalog = gettext.GNUTranslations(file)
-
-    def translated(messages: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
-        for message in messages:
-            text = re.sub("%[0-9$]*s", "x", catalog.gettext(message))
-            yield text, is_rejection(said(f"{AT}{catalog.gettext('FATAL')}:  {text}\n"))
-
-    assert [text for text, rejected in translated(REJECTIONS) if not rejected] == []
-    assert [text for text, rejected in translated(OTHERS) if rejected] == []
+    assert [text for text in spoken(path, REJECTIONS) if not is_rejection(said(AT + text))] == []
+    assert [text for text in spoken(path, OTHERS) if is_rejection(said(AT + text))] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gettext
 import os
 import signal
 import socket
@@ -27,6 +26,8 @@ from sqlalchemy import create_engine, exc
 from dbkit.errors import EmbeddedServerError
 from dbkit.pool.outage import LONGEST_DELAY, SHORTEST_DELAY, is_transient, retry_delay
 from dbkit.testing.postgres import EmbeddedPostgres
+
+from ..catalogs import catalogs, in_each_language, spoken
 
 LOOPBACK = "127.0.0.1"
 AT = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
@@ -340,23 +341,10 @@ REFUSING_MESSAGES = (
 )
 
 
-def catalogs() -> list[Path]:
-    return sorted(Path("/usr/share/locale").glob("*/LC_MESSAGES/postgres-*.mo"))
-
-
-@pytest.mark.skipif(not catalogs(), reason="PostgreSQL's translations are not installed on this machine")
-@pytest.mark.parametrize("path", catalogs(), ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+@in_each_language
 def test_postgresqls_own_translations(path: Path) -> None:
-    with path.open("rb") as file:
-        catalog = gettext.GNUTranslations(file)
-
-    def translated(messages: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
-        for message in messages:
-            text = catalog.gettext(message).replace("%s", "x")
-            yield text, is_transient(said(f"{AT}{catalog.gettext('FATAL')}:  {text}\n"))
-
-    assert [text for text, passes in translated(PASSING_MESSAGES) if not passes] == []
-    assert [text for text, passes in translated(REFUSING_MESSAGES) if passes] == []
+    assert [text for text in spoken(path, PASSING_MESSAGES) if not is_transient(said(AT + text))] == []
+    assert [text for text in spoken(path, REFUSING_MESSAGES) if is_transient(said(AT + text))] == []
 
 
 def test_system_errors_in_the_language_of_this_process() -> None:
