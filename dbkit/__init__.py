@@ -3,6 +3,7 @@
 from typing import Any
 
 from dbkit.errors import (
+    CredentialError,
     DbkitError,
     EmbeddedServerError,
     Fault,
@@ -22,6 +23,7 @@ from dbkit.settings import DatabaseSettings
 
 __all__ = [
     "NAMING_CONVENTION",
+    "CredentialError",
     "DatabaseConnectionManager",
     "DatabaseSettings",
     "DbkitError",

@@ -22,10 +22,11 @@ import psycopg2
 from dbkit.credentials.base import Token, text_of
 from dbkit.credentials.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.credentials.simple import StaticPassword
-from dbkit.errors import Fault, SettingsError
+from dbkit.errors import SettingsError
 
 if TYPE_CHECKING:
     from dbkit.credentials.chosen import Renewable
+    from dbkit.errors import Fault
     from dbkit.settings import Secret
 
 logger = logging.getLogger("dbkit.credentials")
@@ -43,7 +44,10 @@ class Connector:
         params: keyword arguments for ``psycopg2.connect``.
         secrets: those of them that are not to be shown, without the password.
         credential: gives the password or token; None leaves it to libpq.
-        refusal: why a token must not travel to this server; None if it may.
+        refusal: what is wrong with sending a token to this server; None if it may be sent.
+
+    Raises:
+        SettingsError: the credential is one that gives tokens, and they must not be sent.
     """
 
     __slots__ = ("_credential", "_params", "_refusal", "_secrets", "_target", "_worked")
@@ -54,7 +58,7 @@ class Connector:
         params: Mapping[str, Any],
         secrets: Mapping[str, Secret],
         credential: Renewable | None,
-        refusal: str | None,
+        refusal: Fault | None,
     ) -> None:
         self._target = target
         self._params = dict(params)
@@ -63,7 +67,7 @@ class Connector:
         self._refusal = refusal
         self._worked = False
         if refusal is not None and getattr(credential, "gives_tokens", False):
-            raise self._insecure()
+            raise SettingsError([refusal])
 
     def password(self) -> Secret | Token | None:
         """What to log in with now; None leaves it to libpq. Asked anew for each physical connect.
@@ -79,11 +83,8 @@ class Connector:
 
     def _admitted(self, proof: Secret | Token | None) -> Secret | Token | None:
         if isinstance(proof, Token) and self._refusal is not None:
-            raise self._insecure()
+            raise SettingsError([self._refusal])
         return proof
-
-    def _insecure(self) -> SettingsError:
-        return SettingsError([Fault("sslmode", f"no token is sent to {self._target}: {self._refusal}", "", "settings")])
 
     def renew(self) -> None:
         """Have the next connects log in with a fresh token, where the credential is one that gives any.

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, create_engine, exc
 
 from dbkit.connector import Connector
 from dbkit.credentials.chosen import choose
+from dbkit.errors import Fault
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.policy import NAMES
 
@@ -72,7 +73,7 @@ def build_engine(
         {**params, **arguments},
         secrets,
         choose(settings, credential),
-        None if settings.allow_insecure_token else settings.route.refusal(),
+        _refusal(settings),
     )
     policy = asdict(settings.policy)
     return create_engine(
@@ -83,6 +84,16 @@ def build_engine(
         **policy,
         **options,
     )
+
+
+def _refusal(settings: DatabaseSettings) -> Fault | None:
+    """What is wrong with sending a token where these settings connect to; None if nothing is."""
+    reason = None if settings.allow_insecure_token else settings.route.refusal()
+    if reason is None:
+        return None
+    mode = settings.options.get("sslmode")
+    shown = "" if mode is None else repr(mode)
+    return Fault("sslmode", f"no token is sent to {settings.target}: {reason}", shown, settings.origin("sslmode"))
 
 
 def _url(settings: DatabaseSettings) -> URL:
