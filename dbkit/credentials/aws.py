@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
@@ -33,13 +34,14 @@ class AwsRdsCredential(RemoteCredential):
     AWS: through a tunnel or a CNAME give it here, and the other one in the settings.
 
     When the server rejects a token, boto3 starts from nothing, so that changed keys are found; a client you give is
-    only asked to sign again. Thread-safe, fork-safe.
+    only asked to sign again. botocore's own log, at DEBUG, shows what it signs. Thread-safe, fork-safe.
 
     Args:
         host: the host name to sign for.
         port: the port to sign for; by default the settings', else 5432.
         username: the user to sign for.
-        region: the database's region; by default that of boto3 or of ``client``.
+        region: the database's region; by default that of ``client``, else the one in the host name
+            (``NAME.eu-west-1.rds.amazonaws.com``), else boto3's.
         client: boto3's client for ``rds``; by default one of a session of its own, from the usual places.
         timeout: seconds a connect waits for a token.
 
@@ -109,7 +111,8 @@ class AwsRdsCredential(RemoteCredential):
             raise CredentialError("it is not known what to sign for: give AwsRdsCredential a host and a username")
         signer = self._client or self._made or self._make()
         now = time.time()
-        signed = signer.generate_db_auth_token(self._host, self._port or 5432, self._username, self._region)
+        region = self._region or (_region_in(self._host) if self._client is None else None)
+        signed = signer.generate_db_auth_token(self._host, self._port or 5432, self._username, region)
         return Token(signed, now + LIFE)
 
     def fetch_anew(self) -> Token:
@@ -123,10 +126,11 @@ class AwsRdsCredential(RemoteCredential):
         from botocore.config import Config
         from botocore.exceptions import NoRegionError
 
+        region = self._region or _region_in(self._host or "")
         core = botocore.session.Session()  # not the default one, which must not be used by two threads at once
         core.set_default_client_config(Config(connect_timeout=self.timeout, read_timeout=self.timeout))
         try:
-            self._made = made = cast("Signer", boto3.Session(botocore_session=core).client("rds", self._region))
+            self._made = made = cast("Signer", boto3.Session(botocore_session=core).client("rds", region))
         except NoRegionError as error:
             message = (
                 "no AWS region is known: give AwsRdsCredential(region=...), or set AWS_DEFAULT_REGION or the region of "
@@ -139,6 +143,18 @@ class AwsRdsCredential(RemoteCredential):
         parts = {"host": self._host, "port": self._port, "username": self._username, "region": self._region}
         shown = ", ".join(f"{name}={value!r}" for name, value in parts.items() if value is not None)
         return f"AwsRdsCredential({shown})"
+
+
+_RDS_HOST = (
+    r".*\.(?P<region>[a-z]{2}(-[a-z]+)+-[0-9]+)\.rds\.amazonaws\.com"
+    r"|.*\.rds\.(?P<china>cn-[a-z]+-[0-9]+)\.amazonaws\.com\.cn"
+)
+
+
+def _region_in(host: str) -> str | None:
+    """The region that an RDS host name tells; None for a name of another kind."""
+    told = re.fullmatch(_RDS_HOST, host.lower().removesuffix("."))
+    return (told["region"] or told["china"]) if told else None
 
 
 def _one_host(settings: DatabaseSettings, faults: list[Fault]) -> str | None:

@@ -71,6 +71,24 @@ def test_a_token_names_host_port_and_user_and_ends_after_15_minutes() -> None:
     assert KEY not in token.value.reveal()
 
 
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        (HOST, "eu-west-1"),
+        ("proxy.proxy-abc.us-gov-west-1.rds.amazonaws.com", "us-gov-west-1"),
+        ("ORDERS.cluster-ro-abc.ap-southeast-2.rds.amazonaws.com.", "ap-southeast-2"),
+        ("orders.abc.rds.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("rds.amazonaws.com", "sa-east-1"),
+        ("eu-west-1.rds.amazonaws.com.evil.example", "sa-east-1"),
+        ("orders.internal", "sa-east-1"),
+    ],
+)
+def test_the_region_is_the_one_in_the_host_name(host: str, region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
+    _, query = parts_of(token_of(AwsRdsCredential(host, username="app")))
+    assert query["X-Amz-Credential"].endswith(f"/{region}/rds-db/aws4_request")
+
+
 def test_a_hundred_threads_share_one_token() -> None:
     signed: list[str] = []
 
@@ -120,7 +138,7 @@ def test_the_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_regions_variable_is_the_one_boto3_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    credential = AwsRdsCredential(HOST, username="app")
+    credential = AwsRdsCredential("orders.internal", username="app")
     error = failure_of(credential.current)
     assert "region=..." in str(error)
     assert "AWS_DEFAULT_REGION" in str(error)
@@ -208,7 +226,7 @@ def test_settings_that_cannot_be_signed_for_are_refused(given: dict[str, object]
 
 
 def test_several_ports_are_refused_unless_they_are_one() -> None:
-    unbound = AwsRdsCredential(HOST, username="app")
+    unbound = AwsRdsCredential("orders.internal", username="app")
     with pytest.raises(SettingsError, match="one port"):
         unbound.bound_to(settings(host="a,b", port="5432,5433"))
     assert "port=5433" in repr(unbound.bound_to(settings(host="a,b", port="5433,5433")))
