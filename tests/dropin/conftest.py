@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
-from sqlalchemy import make_url
 
-from dbkit.dropin import DatabaseConnectionPool, DatabasePool, PostgresqlConnection
+from dbkit.dropin import DatabaseConnectionPool, DatabasePool, PostgresqlConnection, postgresql_connection
+from dbkit.dropin.connection_pool import ConnectionPool
+from dbkit.dropin.loans import Loans
 
-from ..pool.helpers import Admin, unique
+from ..pool.helpers import Admin, eventually, unique
+from .common import address_of, execute, lending
+from .mock_database import MockDatabase
 
 
 @pytest.fixture(autouse=True)
@@ -22,30 +23,22 @@ def _closed_after_the_test() -> Iterator[None]:
     DatabaseConnectionPool.close_all_connections()
     DatabasePool.close()
     PostgresqlConnection.close_all()
+    assert not postgresql_connection._here.begun_by_hand
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, where there is no developer's ``.env``."""
     monkeypatch.chdir(tmp_path)
+
+
+# ---- servers, and where they are
 
 
 @pytest.fixture
 def address(shared_database: str) -> dict[str, Any]:
     """Return the server's address as psycopg2's and ``DatabasePool.initialize``'s keyword arguments."""
     return address_of(shared_database)
-
-
-def address_of(url: str) -> dict[str, Any]:
-    """Return psycopg2's keyword arguments for a URL."""
-    parts = make_url(url)
-    return {
-        "host": parts.host,
-        "port": parts.port,
-        "dbname": parts.database,
-        "user": parts.username,
-        "password": parts.password,
-    }
 
 
 @pytest.fixture
@@ -79,23 +72,59 @@ def users_database(database: str) -> str:
     return database
 
 
-def execute(url: str, sql: str) -> None:
-    """Execute and commit on a connection beside all pools."""
-    connection = psycopg2.connect(url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-    finally:
-        connection.close()
+@pytest.fixture
+def app_address(users_database: str) -> dict[str, Any]:
+    """Return the address of a database with users, movies and orders."""
+    execute(
+        users_database,
+        "CREATE TABLE movies AS SELECT 1 AS id, 'Metropolis' AS title; CREATE TABLE orders AS SELECT 1 AS id",
+    )
+    return address_of(users_database)
 
 
-def pool_of(module: Any) -> Any:
-    """Return the pool that is open below a class that has one for the process."""
-    assert module._pool._open is not None
-    return module._pool._open[1].pool
+@pytest.fixture
+def table(admin: Admin) -> Iterator[str]:
+    """Return the name of an empty table (word text)."""
+    name = unique("words")
+    admin.rows(f"CREATE TABLE {name} (word text)")
+    yield name
+    admin.rows(f"DROP TABLE {name}")
 
 
-def make_impatient(module: Any) -> None:
-    """Have those who wait for its connections give up soon. Connecting was given its time."""
-    pool = pool_of(module)
-    pool.policy = replace(pool.policy, timeout=0.02)
+# ---- what lends
+
+
+@pytest.fixture
+def loans(shared_database: str) -> Iterator[Loans]:
+    """Return the loans of a pool of up to two connections; at its end all must be back."""
+    with lending(shared_database) as made:
+        yield made
+        eventually(lambda: made.pool.stats().in_use == 0)  # whatever is refused, nothing is lost
+
+
+@pytest.fixture
+def db(environment: Callable[..., str], address: dict[str, Any]) -> PostgresqlConnection:
+    """Return the object on the shared database, with a pool of up to four connections."""
+    environment(address, max_conn=4, timeout=5)
+    return PostgresqlConnection()
+
+
+@pytest.fixture
+def mock() -> MockDatabase:
+    """Return a database that makes mock connections."""
+    return MockDatabase()
+
+
+@pytest.fixture
+def make_pool(mock: MockDatabase) -> Iterator[Callable[..., ConnectionPool]]:
+    """Return what makes pools on ``mock``; at the end they are closed, and nothing of theirs may be open."""
+    pools: list[ConnectionPool] = []
+
+    def make(**arguments: Any) -> ConnectionPool:
+        pools.append(ConnectionPool(mock, **{"min_size": 0, "max_size": 2, "timeout": 10, **arguments}))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+    eventually(lambda: not mock.open())

@@ -11,7 +11,7 @@ import pytest
 
 import dbkit.dropin
 
-from .conftest import address_of
+from .common import address_of
 from .documents import changed
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
@@ -27,7 +27,6 @@ def test_every_class_has_its_section():
         assert f"`{error}`" in GUIDE
 
 
-@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("name", STEPS)
 def test_the_step_to_the_manager(users_database: str, environment: Callable[..., str], name: str):
     address = address_of(users_database)
