@@ -19,10 +19,15 @@ def document(number: str) -> str:
     return found[0].read_text(encoding="utf-8")
 
 
+def blocks(number: str, language: str = "python") -> list[str]:
+    """Return a document's blocks of code, in order."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", document(number), re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for code in found]
+
+
 def block(number: str, having: str, language: str = "python") -> str:
     """Return the one block of code that has these words in it."""
-    blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```", document(number), re.DOTALL | re.MULTILINE)
-    found = [textwrap.dedent(code) for code in blocks if having in code]
+    found = [code for code in blocks(number, language) if having in code]
     assert len(found) == 1, f"{len(found)} blocks have {having!r}"
     return found[0]
 
