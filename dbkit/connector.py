@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
 
-from dbkit.credentials.base import Token, text_of
+from dbkit.credentials.base import StaticPassword, Token, text_of
 from dbkit.credentials.rejection import is_rejection  # not lazily: a process out of files cannot import
-from dbkit.credentials.simple import StaticPassword
 from dbkit.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import psycopg2
 from sqlalchemy import URL, Connection, create_engine, exc
 
 from dbkit.connector import Connector
+from dbkit.credentials.base import StaticPassword
 from dbkit.credentials.chosen import choose
 from dbkit.errors import Fault
 from dbkit.pool.elastic import ElasticPool
@@ -68,13 +69,9 @@ def build_engine(
         params.setdefault("target_session_attrs", "read-write")  # else libpq stops at the first host that answers
     secrets = settings.secrets()
     secrets.pop("password", None)  # the credential gives it
-    connector = Connector(
-        settings.target,
-        {**params, **arguments},
-        secrets,
-        choose(settings, credential),
-        _refusal(settings),
-    )
+    chosen = choose(settings, credential)
+    refusal = None if chosen is None or isinstance(chosen, StaticPassword) else _refusal(settings)
+    connector = Connector(settings.target, {**params, **arguments}, secrets, chosen, refusal)
     policy = asdict(settings.policy)
     return create_engine(
         _url(settings),

@@ -9,14 +9,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dbkit.credentials.base import Credential, Token
-from dbkit.credentials.simple import CallableCredential, FileCredential, StaticPassword
+from dbkit.credentials.base import Credential, StaticPassword, Token
 from dbkit.errors import CredentialError
 
 if TYPE_CHECKING:
     from dbkit.credentials.aws import AwsRdsCredential
     from dbkit.credentials.azure import AzureCredential
     from dbkit.credentials.gcp import GcpCredential
+    from dbkit.credentials.simple import CallableCredential, FileCredential
 
 __all__ = [
     "AwsRdsCredential",
@@ -30,12 +30,18 @@ __all__ = [
     "Token",
 ]
 
-_PROVIDERS = {"AwsRdsCredential": "aws", "AzureCredential": "azure", "GcpCredential": "gcp"}
+_ON_DEMAND = {
+    "AwsRdsCredential": "aws",
+    "AzureCredential": "azure",
+    "CallableCredential": "simple",
+    "FileCredential": "simple",
+    "GcpCredential": "gcp",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PROVIDERS:
+    if name in _ON_DEMAND:
         from importlib import import_module
 
-        return getattr(import_module(f"dbkit.credentials.{_PROVIDERS[name]}"), name)
+        return getattr(import_module(f"dbkit.credentials.{_ON_DEMAND[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,6 +80,26 @@ class Credential(Protocol):
         """
 
 
+class StaticPassword:
+    """A password that never changes."""
+
+    def __init__(self, password: str | Secret) -> None:
+        self._password = password if isinstance(password, Secret) else Secret(password)
+
+    def current(self) -> Secret:
+        """The password."""
+        return self._password
+
+    def renewed(self, rejected: Secret | Token) -> None:
+        """None: there is no other."""
+
+    def refresh(self) -> None:
+        """Nothing: there is nobody to ask."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A token at hand: when to ask for the next one, and until when this one is used. Seconds since the epoch."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from dbkit.credentials.base import Credential, Token
-from dbkit.credentials.simple import CallableCredential, FileCredential, StaticPassword
+from dbkit.credentials.base import Credential, StaticPassword, Token
 from dbkit.errors import Fault, SettingsError
 
 if TYPE_CHECKING:
@@ -52,10 +51,11 @@ def _wrapped(given: object) -> Renewable:
     if not isinstance(given, type):
         if all(callable(getattr(given, name, None)) for name in ("current", "renewed", "refresh")):
             return cast("Renewable", given)
-        if isinstance(given, Credential):
-            return CallableCredential(given.current)
-        if callable(given):
-            return CallableCredential(given)
+        function = given.current if isinstance(given, Credential) else given
+        if callable(function):
+            from dbkit.credentials.simple import CallableCredential  # most have a fixed password
+
+            return CallableCredential(function)
     reason = "must be a credential, or a callable without arguments that returns a password or a Token"
     if isinstance(given, type):
         reason += f", not the class {given.__name__}: make one, {given.__name__}()"
@@ -81,5 +81,7 @@ def _configured(settings: DatabaseSettings) -> Renewable | None:
 
             return GcpCredential(scope=settings.credential_scope or GCP_SCOPE)
         case "file":
+            from dbkit.credentials.simple import FileCredential
+
             return FileCredential(cast("str", settings.password_file))
     return StaticPassword(settings.password) if settings.password is not None else None

@@ -1,4 +1,4 @@
-"""Credentials that need nobody's SDK: a fixed password, a callable, a file."""
+"""Credentials that need nobody's SDK: a callable, a file."""
 
 from __future__ import annotations
 
@@ -10,26 +10,6 @@ from dbkit.credentials.remote import RemoteCredential
 from dbkit.errors import CredentialError
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting, read_secret_file
-
-
-class StaticPassword:
-    """A password that never changes."""
-
-    def __init__(self, password: str | Secret) -> None:
-        self._password = password if isinstance(password, Secret) else Secret(password)
-
-    def current(self) -> Secret:
-        """The password."""
-        return self._password
-
-    def renewed(self, rejected: Secret | Token) -> None:
-        """None: there is no other."""
-
-    def refresh(self) -> None:
-        """Nothing: there is nobody to ask."""
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
 
 class FileCredential:

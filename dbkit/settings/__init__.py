@@ -20,7 +20,6 @@ raise. What the caller's own variables and ``os.environ`` hold is out of reach.
 """
 
 from dbkit.settings.model import DatabaseSettings
-from dbkit.settings.route import Route
 from dbkit.settings.secret import Secret
 
-__all__ = ["DatabaseSettings", "Route", "Secret"]
+__all__ = ["DatabaseSettings", "Secret"]

@@ -99,6 +99,9 @@ CHOICES = MappingProxyType(
 
 URL_VARIABLE = "DATABASE_URL"
 
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSSLMODE", "PGSERVICE")
+"""What libpq lets decide where it connects to and how, where the settings do not."""
+
 _NOT_FROM_VARIABLES = frozenset({"service", "servicefile", "replication"})
 """``DB_SERVICE`` is commonly the name of a container, and a replicating session has no place in a pool."""
 

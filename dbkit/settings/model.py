@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.policy import NAMES as POOL
@@ -19,6 +19,7 @@ from dbkit.settings.keys import (
     DRIVER_NAMES,
     IDENTITY,
     KEYS,
+    LIBPQ_VARIABLES,
     SECRETS,
     URL_VARIABLE,
     canonical,
@@ -26,10 +27,12 @@ from dbkit.settings.keys import (
 )
 from dbkit.settings.merge import DEFAULT, Ranked, finish, left_to_service, merge
 from dbkit.settings.proof import in_force
-from dbkit.settings.route import LIBPQ_VARIABLES, Route, find_route
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
+
+if TYPE_CHECKING:
+    from dbkit.settings.route import Route
 
 LIBPQ = "libpq"
 """The origin of what is left to libpq: its ``PG*`` variables, service and password files, and built-in defaults."""
@@ -213,6 +216,8 @@ class DatabaseSettings:
     @property
     def route(self) -> Route:
         """Where a password travels: by these settings, and for the rest by libpq's variables as ``load()`` saw them."""
+        from dbkit.settings.route import find_route  # only a connect that may carry a token asks
+
         return find_route(
             host=self.host,
             hostaddr=self._text("hostaddr"),

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSSLMODE", "PGSERVICE")
-"""What libpq lets decide where it connects to and how, where the settings do not."""
-
 _EXPOSED = {
     "disable": "sends it unencrypted",
     "allow": "may send it unencrypted",

@@ -8,8 +8,8 @@ import socket
 import psycopg2
 import pytest
 
-from dbkit.settings import Route
-from dbkit.settings.route import LIBPQ_VARIABLES, find_route
+from dbkit.settings.keys import LIBPQ_VARIABLES
+from dbkit.settings.route import Route, find_route
 
 LOCAL = [
     "localhost",
