@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_overflow", "pool_timeout", *NAMES})
 """What ``create_engine`` takes and dbkit decides."""
 
+_THE_SETTINGS_OWN = frozenset(
+    {"dsn", "user", "password", "host", "hostaddr", "port", "dbname", "service", "servicefile", "sslmode"}
+)
+"""What ``psycopg2.connect`` takes and the settings must know of: who connects where, and whether a token may travel."""
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -60,9 +65,7 @@ def build_engine(
         )
     arguments = dict(options.pop("connect_args", None) or {})
     params = settings.connect_params()
-    twice = sorted(
-        arguments.keys() & {*params, "dsn", "user", "host", "port", "dbname", "password", *settings.secrets()}
-    )
+    twice = sorted(arguments.keys() & {*params, *settings.secrets(), *_THE_SETTINGS_OWN})
     if twice:
         raise exc.ArgumentError(f"connect_args cannot hold {', '.join(twice)}: give it to the settings instead.")
     if options.get("require_writer"):

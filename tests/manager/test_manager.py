@@ -137,7 +137,7 @@ def test_engine_options_that_are_not_the_callers(shared_database, name):
         DatabaseConnectionManager(shared_database, engine_options={name: 1})
 
 
-@pytest.mark.parametrize("name", ["password", "user", "host", "connect_timeout"])
+@pytest.mark.parametrize("name", ["password", "user", "host", "hostaddr", "service", "sslmode", "connect_timeout"])
 def test_connect_args_that_are_settings(shared_database, name):
     with pytest.raises(exc.ArgumentError, match=f"connect_args cannot hold {name}"):
         DatabaseConnectionManager(shared_database, engine_options={"connect_args": {name: "canary"}})
