@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import logging
 import time
+from _thread import get_ident
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg2
 
-from dbkit.credentials.base import StaticPassword, Token, text_of
+from dbkit.credentials.base import StaticPassword, Token, text_of, without_tracebacks
 from dbkit.credentials.rejection import is_rejection  # not lazily: a process out of files cannot import
-from dbkit.errors import SettingsError
+from dbkit.errors import Fault, SettingsError
+from dbkit.settings.secret import Secret
 
 if TYPE_CHECKING:
     from dbkit.credentials.chosen import Renewable
-    from dbkit.errors import Fault
-    from dbkit.settings import Secret
 
 logger = logging.getLogger("dbkit.credentials")
 
@@ -43,13 +43,14 @@ class Connector:
         params: keyword arguments for ``psycopg2.connect``.
         secrets: those of them that are not to be shown, without the password.
         credential: gives the password or token; None leaves it to libpq.
-        refusal: what is wrong with sending a token to this server; None if it may be sent.
+        refusal: tells what is wrong with sending a token to this server now; None if it may be sent. Asked for each
+            token, since libpq goes by the environment of that moment.
 
     Raises:
         SettingsError: the credential is one that gives tokens, and they must not be sent.
     """
 
-    __slots__ = ("_credential", "_params", "_refusal", "_secrets", "_target", "_worked")
+    __slots__ = ("_credential", "_params", "_refusal", "_secrets", "_target", "_trying_again", "_worked")
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Connector:
         params: Mapping[str, Any],
         secrets: Mapping[str, Secret],
         credential: Renewable | None,
-        refusal: Fault | None,
+        refusal: Callable[[], Fault | None],
     ) -> None:
         self._target = target
         self._params = dict(params)
@@ -65,8 +66,10 @@ class Connector:
         self._credential = credential
         self._refusal = refusal
         self._worked = False
-        if refusal is not None and getattr(credential, "gives_tokens", False):
-            raise SettingsError([refusal])
+        self._trying_again: set[int] = set()
+        """The threads whose login was rejected and is tried again."""
+        if getattr(credential, "gives_tokens", False):
+            self._admit_tokens()
 
     def password(self) -> Secret | Token | None:
         """What to log in with now; None leaves it to libpq. Asked anew for each physical connect.
@@ -80,10 +83,15 @@ class Connector:
     def _renewed(self, rejected: Secret | Token) -> Secret | Token | None:
         return self._admitted(self._credential.renewed(rejected)) if self._credential is not None else None
 
-    def _admitted(self, proof: Secret | Token | None) -> Secret | Token | None:
-        if isinstance(proof, Token) and self._refusal is not None:
-            raise SettingsError([self._refusal])
-        return proof
+    def _admitted(self, proof: str | Secret | Token | None) -> Secret | Token | None:
+        if isinstance(proof, Token):
+            self._admit_tokens()
+        return Secret(proof) if isinstance(proof, str) else proof
+
+    def _admit_tokens(self) -> None:
+        fault = self._refusal()
+        if fault is not None:
+            raise SettingsError([fault])
 
     def renew(self) -> None:
         """Have the next connects log in with a fresh token, where the credential is one that gives any.
@@ -96,6 +104,8 @@ class Connector:
 
     def pending(self) -> str | None:
         """What connects under way wait for, if it is not the server."""
+        if self._trying_again:
+            return f"{self._target} rejected the login, which is tried again with what {self._credential!r} gives"
         pending = getattr(self._credential, "pending", None)
         return pending() if pending is not None else None
 
@@ -106,7 +116,14 @@ class Connector:
         except (psycopg2.Error, UnicodeDecodeError) as error:
             if proof is None or isinstance(self._credential, StaticPassword) or not is_rejection(error):
                 raise
-            connection = self._once_more(proof, error)
+            self._trying_again.add(get_ident())
+            try:
+                connection = self._once_more(proof, error)
+            except BaseException:
+                self._worked = False  # the next ones are told at once, until one is let in
+                raise
+            finally:
+                self._trying_again.discard(get_ident())
         self._worked = True
         return connection
 
@@ -130,9 +147,12 @@ class Connector:
     def _connected(self, proof: Secret | Token | None) -> psycopg2.extensions.connection:
         try:
             return self._connect(**self._params, **self._revealed(proof))
+        except UnicodeEncodeError:
+            pass  # its `object` is all that was to be sent
         except BaseException as error:  # noqa: BLE001 - passed on
             # the frames below hold the password in their locals, and error trackers record locals
-            raise error.with_traceback(None) from None
+            raise without_tracebacks(error)  # noqa: B904 - it is the same error
+        raise SettingsError([Fault("connect_args", "hold text that is not valid UTF-8")])
 
     _connect: Callable[..., psycopg2.extensions.connection] = staticmethod(psycopg2.connect)
 

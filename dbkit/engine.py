@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -73,8 +75,9 @@ def build_engine(
     secrets = settings.secrets()
     secrets.pop("password", None)  # the credential gives it
     chosen = choose(settings, credential)
-    refusal = None if chosen is None or isinstance(chosen, StaticPassword) else _refusal(settings)
-    connector = Connector(settings.target, {**params, **arguments}, secrets, chosen, refusal)
+    if chosen is not None and not isinstance(chosen, StaticPassword):
+        params.setdefault("gssencmode", "disable")  # else Kerberos would take the place of TLS
+    connector = Connector(settings.target, {**params, **arguments}, secrets, chosen, partial(_refusal, settings))
     policy = asdict(settings.policy)
     return create_engine(
         _url(settings),
@@ -88,7 +91,10 @@ def build_engine(
 
 def _refusal(settings: DatabaseSettings) -> Fault | None:
     """What is wrong with sending a token where these settings connect to; None if nothing is."""
-    reason = None if settings.allow_insecure_token else settings.route.refusal()
+    if settings.allow_insecure_token:
+        return None
+    # libpq reads the process's environment as it is now, which may not be what the settings were loaded from
+    reason = settings.route.refusal() or settings.route_by(os.environ).refusal()
     if reason is None:
         return None
     mode = settings.options.get("sslmode")
@@ -137,7 +143,7 @@ def rotate(engine: Engine) -> None:
     """Have every connection replaced by one that logged in with a fresh password or token, without an interruption.
 
     Asks the credential first; then the pool replaces its connections in the background, new before old, and those that
-    are out when they come back.
+    are out when they come back. A pool that is at its ``max_size`` has no room for the new one first.
 
     Args:
         engine: made by ``build_engine``.

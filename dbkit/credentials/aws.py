@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Protocol, Self, cast
@@ -78,8 +79,8 @@ class AwsRdsCredential(RemoteCredential):
         self._region, self._client = region, client
 
     def _start_afresh(self) -> None:
-        super()._start_afresh()
         self._made: Signer | None = None  # in a forked child, its locks may be held for ever
+        super()._start_afresh()
 
     def bound_to(self, settings: DatabaseSettings) -> Self:
         """The same with the settings' host, port and user where it has none; itself where nothing is missing.
@@ -172,7 +173,7 @@ def _one_host(settings: DatabaseSettings, faults: list[Fault]) -> str | None:
 
 
 def _one_port(settings: DatabaseSettings, faults: list[Fault]) -> int | None:
-    ports = set(str(settings.port or 5432).split(","))
+    ports = set(str(settings.port or os.environ.get("PGPORT") or 5432).split(","))  # PGPORT is what libpq goes by
     if len(ports) == 1:
         return int(ports.pop() or 5432)
     reason = "a token of AWS is signed for one port: name one, or give AwsRdsCredential(port=...)"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from typing import TYPE_CHECKING
 
 from dbkit.credentials.base import Token
 from dbkit.credentials.extras import need, one_text
 from dbkit.credentials.remote import RemoteCredential
+from dbkit.errors import CredentialError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -22,6 +24,10 @@ AZURE_GOVERNMENT_SCOPE = "https://ossrdbms-aad.database.usgovcloudapi.net/.defau
 
 AZURE_CHINA_SCOPE = "https://ossrdbms-aad.database.chinacloudapi.cn/.default"
 """The same in Azure operated by 21Vianet."""
+
+
+_CONTENT = re.compile(r"^Content: .*$", re.MULTILINE)
+"""How azure-core quotes an answer."""
 
 
 class AzureCredential(RemoteCredential):
@@ -61,14 +67,22 @@ class AzureCredential(RemoteCredential):
         self._scope = one_text("scope", scope)
 
     def _start_afresh(self) -> None:
-        super()._start_afresh()
         self._made: DefaultAzureCredential | None = None  # in a forked child, its sockets are the parent's
+        super()._start_afresh()
 
     def fetch(self) -> Token:
         """Ask azure-identity, which answers from its own cache while its token is good for another 5 minutes."""
         source = self._given or self._made or self._make()
-        got = source.get_token(self._scope)
-        return Token(got.token, got.expires_on)
+        from azure.core.exceptions import AzureError
+
+        try:
+            got = source.get_token(self._scope)
+        except AzureError as error:
+            kind, told = type(error).__name__, str(error)
+        else:
+            return Token(got.token, got.expires_on)
+        # an answer that was no good is quoted in the text, and kept in the error: it may hold a token
+        raise CredentialError(f"{kind}: {_CONTENT.sub('', told).strip()}")
 
     def fetch_anew(self) -> Token:
         """Ask with an empty cache."""

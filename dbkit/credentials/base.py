@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Self, runtime_checkable
 
+from dbkit.errors import CredentialError
 from dbkit.settings.secret import Secret
 
 REFRESH_AHEAD = 300.0
@@ -128,3 +129,29 @@ class Lease:
 def text_of(proof: Secret | Token) -> Secret:
     """The password itself, still wrapped."""
     return proof.value if isinstance(proof, Token) else proof
+
+
+def without_tracebacks(error: BaseException) -> BaseException:
+    """The error and all it is chained to, without their frames: those may hold tokens and keys in their locals."""
+    todo: list[object] = [error]
+    seen: set[int] = set()
+    while todo:
+        link = todo.pop()
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            todo += [link.__cause__, link.__context__]
+            if isinstance(link, BaseExceptionGroup):
+                todo += link.exceptions
+    return error
+
+
+def said(error: BaseException | None) -> str:
+    """An error in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - somebody else's class, which cannot even say what it is
+        text = ""
+    if isinstance(error, CredentialError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -50,8 +50,8 @@ class GcpCredential(RemoteCredential):
         self._scope = one_text("scope", scope)
 
     def _start_afresh(self) -> None:
-        super()._start_afresh()
         self._made: Credentials | None = None  # in a forked child, its locks may be held for ever
+        super()._start_afresh()
 
     def fetch(self) -> Token:
         """The token google-auth has, if it is good for another 5 minutes; else a new one."""

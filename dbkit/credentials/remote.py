@@ -7,7 +7,7 @@ wait for. Invariants:
 1. Under the lock there is no I/O, no logging and no waiting.
 2. At most one flight is under way, unless it has hung for longer than ``timeout``: then the next caller starts
    another, up to ``MOST_ASTRAY``. What a late one brings is kept if it is the better token.
-3. No caller waits longer than ``timeout``. None waits at all while the token at hand is usable.
+3. No caller waits longer than ``timeout`` for a flight. None waits at all while the token at hand is usable.
 4. A token the server rejected is given to nobody who asks after the rejection, unless the provider gives it again.
 5. A forked child keeps the token, and nothing else: no lock and no flight of the parent's.
 """
@@ -21,7 +21,7 @@ import time
 from functools import partial
 from typing import ClassVar, Final
 
-from dbkit.credentials.base import Lease, Token, text_of
+from dbkit.credentials.base import Lease, Token, said, text_of, without_tracebacks
 from dbkit.errors import CredentialError
 from dbkit.pool.upkeep import run_in_background
 from dbkit.settings.secret import Secret
@@ -29,7 +29,11 @@ from dbkit.settings.secret import Secret
 logger = logging.getLogger("dbkit.credentials")
 
 MOST_ASTRAY: Final = 3
-"""Calls of a provider that hung and may still be under way; while there are so many, no further one is begun."""
+"""Calls of a provider that hung and may still be under way, beside the last; while there are so many, no further one is
+begun."""
+
+FUTILE: Final = 0.25
+"""Seconds for which a provider that gave the rejected token again is not asked for another."""
 
 
 def _pause(left: float) -> float:
@@ -75,6 +79,8 @@ class RemoteCredential:
         self._lock = threading.Lock()
         self._flight: _Flight | None = None
         self._astray = 0
+        self._futile: tuple[Secret, float] | None = None
+        """What was rejected and given again, and until when there is no use in asking."""
         self._not_before = 0.0
         """When the next refresh in advance may be tried, in seconds since the epoch."""
         self._pid = os.getpid()
@@ -129,6 +135,8 @@ class RemoteCredential:
                 lease = self._lease
                 if lease is not None and lease.token.value != refused:
                     return lease.token  # another caller was here before
+                if self._futile is not None and self._futile[0] == refused and time.monotonic() < self._futile[1]:
+                    return None
                 self._lease = None
                 flight, mine = self._join(anew=True)
             if mine:
@@ -137,6 +145,7 @@ class RemoteCredential:
             if text_of(got) != refused:
                 return got
             if flight.anew:
+                self._futile = (refused, time.monotonic() + FUTILE)
                 return None
 
     def refresh(self) -> None:
@@ -184,8 +193,11 @@ class RemoteCredential:
             flight.got = _checked(self.fetch_anew() if flight.anew else self.fetch())
         except BaseException as error:  # noqa: BLE001 - goes to whoever waits
             flight.error = without_tracebacks(error)
-        self._land(flight)
-        flight.done.set()
+        finally:
+            try:
+                self._land(flight)
+            finally:
+                flight.done.set()
 
     def _land(self, flight: _Flight) -> None:
         now = time.time()
@@ -238,26 +250,6 @@ def _checked(given: object) -> Secret | Token:
         raise ValueError("it gave an empty text")
     if "\0" in text.reveal():
         raise ValueError("it gave a text with a NUL character in it")
+    if any("\ud800" <= character <= "\udfff" for character in text.reveal()):
+        raise ValueError("it gave a text that is not valid UTF-8")
     return proof
-
-
-def without_tracebacks(error: BaseException) -> BaseException:
-    """The error and all it is chained to, without their frames: those may hold tokens and keys in their locals."""
-    todo: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while todo:
-        link = todo.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            link.__traceback__ = None
-            todo += [link.__cause__, link.__context__]
-            todo += getattr(link, "exceptions", ())
-    return error
-
-
-def said(error: BaseException | None) -> str:
-    """An error in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, CredentialError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

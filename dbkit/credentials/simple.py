@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
-from dbkit.credentials.base import Token
+from dbkit.credentials.base import Token, said, text_of
 from dbkit.credentials.remote import RemoteCredential
 from dbkit.errors import CredentialError
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting, read_secret_file
+
+logger = logging.getLogger("dbkit.credentials")
 
 
 class FileCredential:
@@ -24,13 +27,23 @@ class FileCredential:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Secret(os.fspath(path))  # somebody will put the password itself there
+        self._last: Secret | None = None
 
     def current(self) -> Secret:
-        """The password in the file now.
+        """The password in the file now; while that cannot be read, or is being written, the one of before.
 
         Raises:
-            CredentialError: it cannot be read, or is empty.
+            CredentialError: it cannot be read, or is empty, and never was otherwise.
         """
+        try:
+            self._last = self._read()
+        except CredentialError as error:
+            if self._last is None:
+                raise
+            logger.warning("The password of before is used: %s", said(error))
+        return self._last
+
+    def _read(self) -> Secret:
         found = read_secret_file(SecretFile(self._path), "credential file")
         if isinstance(found, Setting) and isinstance(found.value, Secret):
             return found.value
@@ -43,10 +56,15 @@ class FileCredential:
             CredentialError: as ``current()``.
         """
         found = self.current()
-        return None if found == rejected else found
+        return None if found == text_of(rejected) else found
 
     def refresh(self) -> None:
-        """Nothing: the file is read at each connect anyway."""
+        """Read it, as each connect does anyway.
+
+        Raises:
+            CredentialError: it cannot be read, or is empty.
+        """
+        self._last = self._read()
 
     def __repr__(self) -> str:
         return type(self).__name__

@@ -216,6 +216,10 @@ class DatabaseSettings:
     @property
     def route(self) -> Route:
         """Where a password travels: by these settings, and for the rest by libpq's variables as ``load()`` saw them."""
+        return self.route_by(self._surroundings)
+
+    def route_by(self, variables: Mapping[str, str]) -> Route:
+        """Where a password travels, by these settings and, for the rest, by these variables of libpq's."""
         from dbkit.settings.route import find_route  # only a connect that may carry a token asks
 
         return find_route(
@@ -223,7 +227,7 @@ class DatabaseSettings:
             hostaddr=self._text("hostaddr"),
             sslmode=self._text("sslmode"),
             service=self._text("service"),
-            variables=self._surroundings,
+            variables=variables,
         )
 
     @property

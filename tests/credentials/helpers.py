@@ -36,7 +36,7 @@ class Asked:
 
 
 Answer = tuple[int, object]
-"""A status, and what to send as JSON."""
+"""A status, and what to send as JSON; a text is sent as it is."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ def provider(answer: Callable[[Asked], Answer]) -> Iterator[Provider]:
             made.asked.append(asked)
             made.open.wait(2 * BOUND)  # longer than any test waits
             status, content = made.answer(asked)
-            sent = json.dumps(content).encode()
+            sent = (content if isinstance(content, str) else json.dumps(content)).encode()
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

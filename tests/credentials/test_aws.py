@@ -89,6 +89,12 @@ def test_the_region_is_the_one_in_the_host_name(host: str, region: str, monkeypa
     assert query["X-Amz-Credential"].endswith(f"/{region}/rds-db/aws4_request")
 
 
+def test_a_port_left_to_libpq_is_the_one_it_goes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "6432")
+    bound = AwsRdsCredential().bound_to(settings(host=HOST, username="app"))
+    assert parts_of(token_of(bound))[0] == f"{HOST}:6432"
+
+
 def test_a_hundred_threads_share_one_token() -> None:
     signed: list[str] = []
 

@@ -80,6 +80,14 @@ def test_another_scope_is_passed_on(endpoint: Provider) -> None:
     assert query["resource"] == ["https://ossrdbms-aad.database.usgovcloudapi.net"]
 
 
+def test_an_answer_that_is_no_good_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = f'{{"access_token": "{TOKEN}", broken'
+    with managed_identity(monkeypatch, lambda asked: (200, broken), HEADER):
+        error = failure_of(AzureCredential().current)
+        assert TOKEN not in everything_shown(error)
+        assert TOKEN not in str(vars(error.orig))
+
+
 def test_a_hundred_threads_at_expiry_ask_once(endpoint: Provider, ends: list[int]) -> None:
     ends.append(int(time.time()))
     credential = AzureCredential()

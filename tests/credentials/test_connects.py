@@ -113,6 +113,7 @@ def test_a_rejection_and_a_provider_that_fails(broker):
 
 def test_a_login_that_worked_and_is_rejected_for_good(broker, monkeypatch):
     monkeypatch.setattr("dbkit.connector.GRACE", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("dbkit.credentials.remote.FUTILE", 0.0)
     with broker.manager() as db:
         whoami(db)
         broker.admin.rows(f"ALTER ROLE {broker.role} PASSWORD NULL")
@@ -120,6 +121,19 @@ def test_a_login_that_worked_and_is_rejected_for_good(broker, monkeypatch):
         with pytest.raises(exc.OperationalError, match="password authentication failed"):
             whoami(db)
         assert broker.asked == 1 + 1 + 3
+        with pytest.raises(exc.OperationalError, match="password authentication failed"):
+            whoami(db)  # told at once, from now on
+        assert broker.asked == 1 + 1 + 3 + 1
+
+
+def test_whoever_waits_while_a_login_is_tried_again_is_told_so(broker, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.GRACE", (5.0,))
+    with broker.manager(timeout=0.3) as db:
+        whoami(db)
+        broker.admin.rows(f"ALTER ROLE {broker.role} PASSWORD NULL")
+        db.engine.dispose()
+        with pytest.raises(PoolTimeoutError, match="rejected the login, which is tried again"):
+            whoami(db)
 
 
 def test_a_fixed_password_that_is_rejected_is_not_tried_again(broker, monkeypatch):
@@ -283,6 +297,37 @@ def test_a_token_does_not_travel_without_a_proof_of_who_the_server_is(sslmode, m
         assert CANARY not in everything_shown(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("host", "at_load", "now"),
+    [
+        ("db.example", {"PGSSLMODE": "verify-full"}, {}),
+        ("localhost", {}, {"PGHOSTADDR": "192.0.2.1"}),
+        ("localhost", {}, {"PGSERVICE": "elsewhere"}),
+    ],
+)
+def test_what_counts_is_the_environment_that_libpq_sees(host, at_load, now, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("it travelled")))
+    settings = DatabaseSettings.load(OUT | {"host": host}, environ=at_load, env_file=None)
+    with DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db:
+        for name, value in now.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SettingsError, match="no token is sent"):
+            whoami(db)
+
+
+def test_kerberos_does_not_take_the_place_of_tls(monkeypatch):
+    seen = {}
+    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **given: seen.update(given) or 1 / 0))
+    for credential in (fetched([]), None):
+        settings = DatabaseSettings.load(OUT | {"sslmode": "verify-full", "password": "x"}, environ={}, env_file=None)
+        with (
+            DatabaseConnectionManager(settings, credential=credential, min_size=0) as db,
+            pytest.raises(ZeroDivisionError),
+        ):
+            whoami(db)
+        assert seen.pop("gssencmode", None) == ("disable" if credential else None)
+
+
 class Tokens(RemoteCredential):
     gives_tokens = True
 
@@ -374,6 +419,47 @@ def test_no_secret_in_whatever_can_be_looked_at(broker, caplog):
             db.engine.url.render_as_string(hide_password=False), repr(db.pool.holders()),
         ]  # fmt: skip
         assert CANARY not in "".join(looked_at) + caplog.text
+
+
+@pytest.mark.parametrize("where", ["token", "connect_args"])
+def test_text_that_cannot_be_sent_is_not_shown(broker, where):
+    token = Token(f"{CANARY}\udcff" if where == "token" else CANARY, FAR)
+    options = {"connect_args": {"application_name": "\ud800"}} if where == "connect_args" else {}
+    with broker.manager(lambda: token, engine_options=options) as db:
+        with pytest.raises(CredentialError if where == "token" else SettingsError, match="not valid UTF-8") as caught:
+            whoami(db)
+        assert CANARY not in everything_shown(caught.value)
+
+
+def test_a_connects_own_error_keeps_its_cause_and_no_frames(broker):
+    class Own(psycopg2.extensions.connection):
+        def __init__(self, dsn, *more):
+            kept_in_this_frame = dsn  # noqa: F841 - where an error tracker would find it
+            try:
+                raise KeyError("deeper")
+            except KeyError as error:
+                raise psycopg2.OperationalError("no such luck") from error
+
+    options = {"connect_args": {"connection_factory": Own}}
+    with broker.manager(engine_options=options) as db, pytest.raises(exc.OperationalError, match="luck") as caught:
+        whoami(db)
+    assert isinstance(caught.value.orig.__cause__, KeyError)
+    assert CANARY not in everything_shown(caught.value)
+
+
+def test_a_credential_of_somebody_elses_with_all_three_methods(broker):
+    class Theirs:
+        def current(self):
+            return broker.token().value.reveal()
+
+        def renewed(self, rejected):
+            return self.current()
+
+        def refresh(self):
+            pass
+
+    with broker.manager(Theirs()) as db:
+        assert whoami(db) == broker.role
 
 
 def test_nothing_is_left_of_a_manager_that_is_gone(broker):

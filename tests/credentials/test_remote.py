@@ -227,6 +227,18 @@ def test_a_refresh_on_demand_waits_for_one_begun_after_it():
     assert text(provider.current()) == "token-3"
 
 
+def test_a_provider_with_nothing_else_to_give_is_not_asked_all_the_time():
+    provider = Provider()
+    provider.answer = Token("same", NEVER)
+    rejected = provider.current()
+    for _ in range(5):
+        assert provider.renewed(rejected) is None
+    assert provider.fetched == ["fetch", "anew"]
+    provider._futile = (provider._futile[0], 0.0)  # a while later
+    assert provider.renewed(rejected) is None
+    assert provider.fetched == ["fetch", "anew", "anew"]
+
+
 # ---- bounded
 
 
@@ -280,6 +292,7 @@ async def coroutine():
         ("", "empty"),
         (Token(""), "empty"),
         ("to\0ken", "NUL"),
+        ("token\udcff", "UTF-8"),
         (["token"], "not list"),
         (coroutine, "not coroutine"),
     ],
@@ -301,6 +314,23 @@ def test_a_failure_is_told_with_its_cause_and_without_its_frames():
     shown = everything_shown(caught.value)
     assert "deeper" in shown
     assert CANARY not in shown
+
+
+class OddError(Exception):
+    exceptions = ("not", "errors")
+
+    def __str__(self):
+        raise RuntimeError("it cannot even say what it is")
+
+
+def test_an_error_of_the_oddest_kind_hurts_nobody_else():
+    provider = Provider(timeout=5)
+    provider.error = OddError()
+    for _ in range(MOST_ASTRAY + 2):
+        with pytest.raises(CredentialError, match="OddError"):
+            provider.current()
+    provider.error = None
+    assert isinstance(provider.current(), Token)
 
 
 def test_the_next_caller_after_a_failure_asks_again():

@@ -42,9 +42,21 @@ def test_a_file_is_read_at_each_connect(tmp_path):
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.rename(file)
     assert credential.renewed(Secret("one")) == credential.current() == Secret("two")
+
+
+def test_a_file_that_is_being_written_is_no_outage(tmp_path, caplog):
+    file = tmp_path / "password"
+    file.write_text("one")
+    credential = FileCredential(file)
+    credential.refresh()
     file.write_text("")
+    assert credential.current() == Secret("one")
+    assert credential.renewed(Secret("one")) is None
+    assert "is empty" in caplog.text
     with pytest.raises(CredentialError, match="is empty"):
-        credential.current()
+        credential.refresh()  # who asks for another is told
+    file.write_text("two")
+    assert credential.renewed(Secret("one")) == Secret("two")
 
 
 def test_a_password_where_a_path_belongs_is_not_shown():
