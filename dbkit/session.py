@@ -85,21 +85,25 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
         fairy: Any = borrowed.connection
         connection: driver.connection = fairy.dbapi_connection
         manners = Manners.of(connection)
+        tidied = False  # until it is: an exception from outside may strike the tidying, too
         try:
-            yield connection
-            if fairy.dbapi_connection is connection:  # else the block ends in a forked child, and it is the parent's
-                _commit(connection)
-        except BaseException as error:
-            if fairy.dbapi_connection is not connection:
-                pass
-            elif is_about_read_only(engine.pool, error) and not connection.readonly:
-                engine.pool._invalidate(borrowed.connection, error, _checkin=False)
-                connection.close()
-            elif engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
-                connection.close()
-            raise
+            try:
+                yield connection
+                if fairy.dbapi_connection is connection:  # else it is the parent's: the block ends in a forked child
+                    _commit(connection)
+            except BaseException as error:
+                if fairy.dbapi_connection is not connection:
+                    pass
+                elif is_about_read_only(engine.pool, error) and not connection.readonly:
+                    engine.pool._invalidate(borrowed.connection, error, _checkin=False)
+                    connection.close()
+                elif engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
+                    connection.close()
+                raise
+            finally:
+                tidied = fairy.dbapi_connection is not connection or manners.restore(connection)
         finally:
-            if fairy.dbapi_connection is connection and not manners.restore(connection):
+            if not tidied:
                 borrowed.invalidate()
 
 

@@ -26,13 +26,13 @@ from typing import Any, Protocol
 from psycopg2 import extensions as driver
 from sqlalchemy.engine.default import DefaultDialect
 
-from dbkit.dropin.errors import NoConnectionError
+from dbkit.dropin.errors import DropinError, NoConnectionError
 from dbkit.dropin.loans import Loans
 from dbkit.dropin.plain import LEAK_AFTER
 from dbkit.errors import SettingsError
 from dbkit.manners import Manners
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.policy import find_faults
+from dbkit.pool.policy import PoolPolicy, find_faults
 
 logger = logging.getLogger("dbkit.dropin")
 
@@ -68,7 +68,7 @@ class ConnectionPool:
 
     Raises:
         SettingsError: naming every number that makes no sense.
-        NoConnectionError: ``min_size`` connections were not open within ``timeout``.
+        NoConnectionError: ``min_size`` connections were not open within ``timeout`` (30 seconds if that is 0).
         whatever a connect raises. Nothing stays open then.
     """
 
@@ -106,11 +106,11 @@ class ConnectionPool:
         )
         self._loans = Loans(self._pool, "ConnectionPool", tidy=_Pooled.take_back)
         try:
-            self._loans.warm_up()
+            self._loans.warm_up(timeout or PoolPolicy.timeout)  # not to wait for others is not to open nothing
         except BaseException as error:
             self._pool.close(timeout=0)
             if isinstance(error, NoConnectionError):
-                raise _timed_out(timeout, error) from error.__cause__
+                raise _timed_out(timeout or PoolPolicy.timeout, error) from error.__cause__
             raise
         logger.info("Initialized connection pool (min=%d, max=%d)", min_size, max_size)
 
@@ -126,7 +126,8 @@ class ConnectionPool:
             whatever a connect raises.
         """
         began = monotonic()
-        seconds = left = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else timeout
+        left = max(0.0, seconds)  # what a caller has left of his own time may be below zero
         while True:
             try:
                 return self._loans.borrow(left, note=partial(_lend, now=began))
@@ -256,20 +257,36 @@ class _Dialect(DefaultDialect):
 
 
 def _is_open(connection: Any) -> bool:
-    return bool(getattr(connection, "is_open", not getattr(connection, "closed", False)))
+    """What it says of itself, by attribute or method; what says nothing is taken for open."""
+    for name, means_open in (("is_open", True), ("closed", False)):
+        said = getattr(connection, name, None)
+        if said is not None:
+            return bool(said() if callable(said) else said) is means_open
+    return True
 
 
 def _creator(database: Database, max_idle: float) -> Callable[[], Any]:
     def create() -> _Pooled:
-        pooled = _Pooled(database.create_connection(), max_idle)
-        if pooled.closed:
+        connection = database.create_connection()
+        if connection is None:
+            raise DropinError(f"{type(database).__name__}.create_connection() gave None")
+        pooled = _Pooled(connection, max_idle)
+        tells = any(getattr(connection, name, None) is not None for name in ("is_open", "closed"))
+        if tells and not pooled.closed:
+            return pooled
+        if hasattr(connection, "connect"):
             try:
-                pooled.connection.connect()
+                connection.connect()
             except BaseException:
                 with suppress(Exception):
                     pooled.close()
                 raise
             pooled.opened_at = pooled.idle_since = monotonic()
+        elif tells:
+            raise DropinError(
+                f"{type(database).__name__}.create_connection() gave a {type(connection).__name__} that is closed and "
+                "has no connect()"
+            )
         return pooled
 
     return create

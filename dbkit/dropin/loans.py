@@ -165,13 +165,15 @@ class Loans:
             borrowed = self.pool.borrow(timeout)
         except (PoolTimeoutError, LineFullError, PoolClosedError) as error:
             raise as_dropin_error(error) from error
+        lent: LentConnection | None = None
         try:
             lent = LentConnection(borrowed.driver_connection, self)
             self._out[id(lent)] = (lent, borrowed, (note or self._note)(borrowed.dbapi_connection))
+            return lent
         except BaseException:
+            self._out.pop(id(lent), None)
             borrowed.close()
             raise
-        return lent
 
     def give_back(self, lent: object) -> None:
         """Take a connection back: what was not committed is rolled back.
@@ -181,21 +183,22 @@ class Loans:
         """
         if type(lent) is not LentConnection:
             raise NotLentError(f"{self._label} never lent this {type(lent).__name__}; give back what it handed out")
-        entry = self._out.pop(id(lent), None) if lent._loans is self else None
-        if entry is None:
-            if lent._loans is not self:
-                raise NotLentError(f"this connection is not {self._label}'s but {lent._loans._label}'s: it stays lent")
-            raise NotLentError("this connection was given back already; somebody else may be using it by now")
-        _, borrowed, noted = entry
-        connection = lent._driver_connection
-        object.__setattr__(lent, "_driver_connection", _GIVEN_BACK)
+        if lent._loans is not self:
+            raise NotLentError(f"this connection is not {self._label}'s but {lent._loans._label}'s: it stays lent")
+        entry = self._out.get(id(lent))
         try:
-            fit = connection is _LEFT_TO_PARENT or self._tidy(borrowed.dbapi_connection, noted)
+            if entry is None or self._out.pop(id(lent), None) is not entry:
+                entry = None
+                raise NotLentError("this connection was given back already; somebody else may be using it by now")
+            _, borrowed, noted = entry
+            connection = lent._driver_connection
+            object.__setattr__(lent, "_driver_connection", _GIVEN_BACK)
+            if connection is not _LEFT_TO_PARENT and not self._tidy(borrowed.dbapi_connection, noted):
+                borrowed.invalidate()
         except BaseException:
-            borrowed.invalidate()
+            if entry is not None and id(lent) not in self._out:  # struck from outside: nobody knows how tidy it is
+                entry[1].invalidate()
             raise
-        if not fit:
-            borrowed.invalidate()
         borrowed.close()
 
     def _leave_to_parent(self) -> None:

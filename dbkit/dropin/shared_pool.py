@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
@@ -46,6 +46,9 @@ class SharedPool:
         self._present = present
         self._open: tuple[DatabaseConnectionManager, Loans] | None = None
         self._all_loans: WeakSet[Loans] = WeakSet()
+        self._failures = 0
+        self._failure: Exception | None = None
+        """What the last attempt to make the pool ended with, and how many did so."""
         self._renew_lock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._renew_lock)
@@ -66,10 +69,11 @@ class SharedPool:
             psycopg2.OperationalError: a connection could not be opened. Then all are closed, and there is no pool.
             NoConnectionError: they were not open in time.
         """
+        failures = self._failures
         if self._open is None:
             with self._lock:
                 if self._open is None:
-                    self._open = self._opened(load())
+                    self._open = self._opened(load, failures)
                     return
         raise AlreadyInitializedError(self._present)
 
@@ -82,15 +86,30 @@ class SharedPool:
         Raises:
             whatever ``make`` raises, but for ``AlreadyInitializedError``.
         """
+        failures = self._failures
         found = self._open
         if found is None:
             with self._lock:
                 if self._open is None:
-                    self._open = self._opened(load())
+                    self._open = self._opened(load, failures)
                 found = self._open
         return found[0]
 
-    def _opened(self, settings: DatabaseSettings) -> tuple[DatabaseConnectionManager, Loans]:
+    def _opened(
+        self, load: Callable[[], DatabaseSettings], failures_seen: int
+    ) -> tuple[DatabaseConnectionManager, Loans]:
+        if self._failure is not None and self._failures != failures_seen:
+            raise self._failure.with_traceback(None)  # of the attempt waited for: another would take its time once more
+        try:
+            made = self._make(load())
+        except Exception as error:
+            self._failure = error
+            self._failures += 1
+            raise
+        self._failure = None
+        return made
+
+    def _make(self, settings: DatabaseSettings) -> tuple[DatabaseConnectionManager, Loans]:
         manager = plain_manager(settings)
         loans = lend_from(manager, self._label)
         try:
@@ -113,7 +132,8 @@ class SharedPool:
             NoConnectionError: none could be had in time; the message names the holders.
             psycopg2.OperationalError: it could not be opened.
         """
-        return cast("psycopg2.extensions.connection", self._current().borrow())
+        lent: Any = self._current().borrow()
+        return lent  # type: ignore[no-any-return]  # a call to cast() would be one more place to be struck from outside
 
     def give_back(self, connection: object) -> None:
         """Take a connection back; one of a pool that was closed meanwhile is closed.

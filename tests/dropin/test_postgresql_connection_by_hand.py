@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import unittest
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -87,6 +90,68 @@ def test_by_hand_from_a_subclass_or_a_wrapper(db: PostgresqlConnection, admin: A
         assert words(admin, table) == ["innermost"]
     assert words(admin, table) == ["inner", "innermost", "outer"]
     assert in_use() == 0
+
+
+class Overriding(PostgresqlConnection):
+    """A subclass with both methods of its own."""
+
+    def __enter__(self) -> Any:
+        return super().__enter__()
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)
+
+
+def test_blocks_of_a_subclass_that_interleave(db: PostgresqlConnection, admin: Admin, table: str):
+    mine = Overriding()
+
+    def block(word: str) -> Iterator[None]:
+        with mine as conn:
+            say(conn, table, word)
+            yield
+
+    bad, good = block("bad"), block("good")
+    next(bad)
+    next(good)
+    with pytest.raises(ValueError):
+        bad.throw(ValueError())
+    assert next(good, "ended") == "ended"
+    with ExitStack() as stack:
+        say(stack.enter_context(mine), table, "stacked")
+    assert words(admin, table) == ["good", "stacked"]
+    assert in_use() == 0
+
+
+def test_a_kept_look_up_takes_nothing_from_who_begins_by_hand(db: PostgresqlConnection, admin: Admin, table: str):
+    kept = inspect.getmembers(db)
+    say(db.__enter__(), table, "by hand")
+    db.__exit__(None, None, None)
+    with ExitStack() as outer:
+        first = db.__enter__()
+        outer.push(db)
+        say(first, table, "outer")
+        with pytest.raises(ValueError), ExitStack() as inner:
+            second = db.__enter__()
+            inner.push(db)
+            say(second, table, "bad")
+            raise ValueError
+        with db as third:
+            assert third is not first
+    assert words(admin, table) == ["by hand", "outer"]
+    assert in_use() == 0
+    del kept
+
+
+def test_an_end_that_was_used_ends_nothing_else(db: PostgresqlConnection, admin: Admin, table: str):
+    ending = []
+    with ExitStack() as stack:
+        stack.enter_context(db)
+        ending.append(stack._exit_callbacks[-1][1].__func__)  # type: ignore[attr-defined]
+    say(db.__enter__(), table, "by hand")
+    with pytest.raises(NotLentError):
+        ending[0](None, None, None)
+    db.__exit__(ValueError, ValueError(), None)
+    assert words(admin, table) == []
 
 
 def test_looking_at_the_methods_changes_nothing(db: PostgresqlConnection, admin: Admin, table: str):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import inspect
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg2
 import pytest
 
 from dbkit import DatabaseSettings
@@ -13,7 +16,7 @@ from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
 from dbkit.dropin.loans import Loans
 from dbkit.dropin.shared_pool import SharedPool
 
-from ..pool.helpers import Admin, Task, eventually, unique
+from ..pool.helpers import Admin, Task, eventually, unique, where
 
 
 @pytest.fixture
@@ -111,3 +114,26 @@ def test_what_nobody_refers_to_after_the_end_is_closed(shared: SharedPool, setti
     del forgotten
     gc.collect()
     eventually(lambda: not admin.pids(str(settings.options["application_name"])))
+
+
+def test_who_waited_for_an_attempt_that_failed_is_told_what_it_found_and_makes_none_of_his_own():
+    shared = SharedPool("A", absent="there is none", present="there is one")
+    gate, attempts = threading.Event(), []
+
+    def load() -> Any:
+        attempts.append(1)
+        assert gate.wait(20)
+        raise psycopg2.OperationalError("nobody answered")
+
+    lines, first = inspect.getsourcelines(SharedPool.ensure)
+    at_the_lock = next(number for number, line in enumerate(lines, first) if "with self._lock" in line)
+    tasks = [Task(shared.ensure, load) for _ in range(5)]
+    eventually(lambda: sum(where(task).endswith(f"ensure:{at_the_lock}") for task in tasks) == 4)
+    gate.set()
+    for task in tasks:
+        with pytest.raises(psycopg2.OperationalError, match="nobody answered"):
+            task.outcome()
+    assert len(attempts) == 1
+    with pytest.raises(psycopg2.OperationalError):
+        shared.ensure(load)  # who comes later tries anew
+    assert len(attempts) == 2
