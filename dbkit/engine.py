@@ -66,13 +66,12 @@ def build_engine(
             f"numbers as settings or as keyword arguments: {', '.join(NAMES)}."
         )
     arguments = dict(options.pop("connect_args", None) or {})
-    params = settings.connect_params()
-    twice = sorted(arguments.keys() & {*params, *settings.secrets(), *_THE_SETTINGS_OWN})
+    params, secrets = settings.connect_params(), settings.secrets()
+    twice = sorted(arguments.keys() & {*params, *secrets, *_THE_SETTINGS_OWN})
     if twice:
         raise exc.ArgumentError(f"connect_args cannot hold {', '.join(twice)}: give it to the settings instead.")
     if options.get("require_writer"):
         params.setdefault("target_session_attrs", "read-write")  # else libpq stops at the first host that answers
-    secrets = settings.secrets()
     secrets.pop("password", None)  # the credential gives it
     chosen = choose(settings, credential)
     if chosen is not None and not isinstance(chosen, StaticPassword):

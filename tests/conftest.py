@@ -6,6 +6,7 @@
 - ``memory_folder``: where a test's own server starts fastest (``EmbeddedPostgres.start(temp_dir=memory_folder)``).
 - ``shared_database``: the URL of one database that all tests of the worker share: cheaper, for tests that only read or
   that use temporary tables.
+- ``admin``: a superuser's own connection to that database, beside all pools.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Iterator
 import pytest
 
 from dbkit.testing.postgres import EmbeddedPostgres
+
+from .pool.helpers import Admin
 
 MEMORY = "/dev/shm"
 ROOM = 1 << 30  # bytes
@@ -64,3 +67,11 @@ def database(server: EmbeddedPostgres) -> Iterator[str]:
 def shared_database(server: EmbeddedPostgres) -> str:
     """Return the URL of the database that tests share."""
     return server.create_database("shared")
+
+
+@pytest.fixture
+def admin(shared_database: str) -> Iterator[Admin]:
+    """Return a superuser's own connection, beside all pools."""
+    found = Admin(shared_database)
+    yield found
+    found.close()

@@ -85,6 +85,11 @@ class RemoteCredential:
         """When the next refresh in advance may be tried, in seconds since the epoch."""
         self._pid = os.getpid()
 
+    def _mind_forks(self) -> None:
+        """Before the lock is taken: in a child it may be one that nobody will ever let go of."""
+        if self._pid != os.getpid():
+            self._start_afresh()
+
     # ---- for subclasses
 
     def fetch(self) -> str | Secret | Token:
@@ -103,18 +108,15 @@ class RemoteCredential:
         Raises:
             CredentialError: the provider failed, gave nothing usable, or did not answer within ``timeout``.
         """
-        if self._pid != os.getpid():
-            self._start_afresh()
+        self._mind_forks()
         now = time.time()
         with self._lock:
             lease = self._lease
-            if lease is not None and now < lease.unusable_at:
-                if now < lease.refresh_at or now < self._not_before or self._flight is not None:
-                    return lease.token
-                flight, mine = self._join(anew=False)
-            else:
+            if lease is not None and now >= lease.unusable_at:
                 lease = None
-                flight, mine = self._join(anew=False)
+            if lease is not None and (now < lease.refresh_at or now < self._not_before or self._flight is not None):
+                return lease.token
+            flight, mine = self._join(anew=False)
         if mine:
             self._take_off(flight)
         return lease.token if lease is not None else self._await(flight)
@@ -127,8 +129,7 @@ class RemoteCredential:
         Raises:
             CredentialError: as ``current()``.
         """
-        if self._pid != os.getpid():
-            self._start_afresh()
+        self._mind_forks()
         refused = text_of(rejected)
         while True:
             with self._lock:
@@ -145,7 +146,8 @@ class RemoteCredential:
             if text_of(got) != refused:
                 return got
             if flight.anew:
-                self._futile = (refused, time.monotonic() + FUTILE)
+                with self._lock:
+                    self._futile = (refused, time.monotonic() + FUTILE)
                 return None
 
     def refresh(self) -> None:
@@ -154,8 +156,7 @@ class RemoteCredential:
         Raises:
             CredentialError: as ``current()``; the token at hand stays in use.
         """
-        if self._pid != os.getpid():
-            self._start_afresh()
+        self._mind_forks()
         while True:
             with self._lock:
                 flight, mine = self._join(anew=True)
@@ -248,8 +249,7 @@ def _checked(given: object) -> Secret | Token:
     text = text_of(proof)
     if text == Secret(""):
         raise ValueError("it gave an empty text")
-    if "\0" in text.reveal():
-        raise ValueError("it gave a text with a NUL character in it")
-    if any("\ud800" <= character <= "\udfff" for character in text.reveal()):
-        raise ValueError("it gave a text that is not valid UTF-8")
+    flaw = text.flaw()
+    if flaw is not None:
+        raise ValueError(f"what it gave {flaw}")
     return proof

@@ -105,12 +105,13 @@ class ConnectionPool:
             dialect=_Dialect(),
         )
         self._loans = Loans(self._pool, "ConnectionPool", tidy=_Pooled.take_back)
+        patience = timeout or PoolPolicy.timeout  # not to wait for others is not to open nothing
         try:
-            self._loans.warm_up(timeout or PoolPolicy.timeout)  # not to wait for others is not to open nothing
+            self._loans.warm_up(patience)
         except BaseException as error:
             self._pool.close(timeout=0)
             if isinstance(error, NoConnectionError):
-                raise _timed_out(timeout or PoolPolicy.timeout, error) from error.__cause__
+                raise _timed_out(patience, error) from error.__cause__
             raise
         logger.info("Initialized connection pool (min=%d, max=%d)", min_size, max_size)
 
@@ -256,13 +257,18 @@ class _Dialect(DefaultDialect):
         return True
 
 
-def _is_open(connection: Any) -> bool:
-    """What it says of itself, by attribute or method; what says nothing is taken for open."""
+def _says_open(connection: Any) -> bool | None:
+    """What it says of itself, by attribute or method; None where it says nothing."""
     for name, means_open in (("is_open", True), ("closed", False)):
         said = getattr(connection, name, None)
         if said is not None:
             return bool(said() if callable(said) else said) is means_open
-    return True
+    return None
+
+
+def _is_open(connection: Any) -> bool:
+    """What says nothing is taken for open."""
+    return _says_open(connection) is not False
 
 
 def _creator(database: Database, max_idle: float) -> Callable[[], Any]:
@@ -271,8 +277,8 @@ def _creator(database: Database, max_idle: float) -> Callable[[], Any]:
         if connection is None:
             raise DropinError(f"{type(database).__name__}.create_connection() gave None")
         pooled = _Pooled(connection, max_idle)
-        tells = any(getattr(connection, name, None) is not None for name in ("is_open", "closed"))
-        if tells and not pooled.closed:
+        said = _says_open(connection)
+        if said:
             return pooled
         if hasattr(connection, "connect"):
             try:
@@ -282,7 +288,7 @@ def _creator(database: Database, max_idle: float) -> Callable[[], Any]:
                     pooled.close()
                 raise
             pooled.opened_at = pooled.idle_since = monotonic()
-        elif tells:
+        elif said is False:
             raise DropinError(
                 f"{type(database).__name__}.create_connection() gave a {type(connection).__name__} that is closed and "
                 "has no connect()"

@@ -69,13 +69,9 @@ class SharedPool:
             psycopg2.OperationalError: a connection could not be opened. Then all are closed, and there is no pool.
             NoConnectionError: they were not open in time.
         """
-        failures = self._failures
-        if self._open is None:
-            with self._lock:
-                if self._open is None:
-                    self._open = self._opened(load, failures)
-                    return
-        raise AlreadyInitializedError(self._present)
+        _, made = self._found_or_made(load)
+        if not made:
+            raise AlreadyInitializedError(self._present)
 
     def ensure(self, load: Callable[[], DatabaseSettings]) -> DatabaseConnectionManager:
         """The pool's manager; if there is no pool, it is made first, as by ``make``, and by one thread alone.
@@ -86,14 +82,22 @@ class SharedPool:
         Raises:
             whatever ``make`` raises, but for ``AlreadyInitializedError``.
         """
+        (manager, _), _ = self._found_or_made(load)
+        return manager
+
+    def _found_or_made(
+        self, load: Callable[[], DatabaseSettings]
+    ) -> tuple[tuple[DatabaseConnectionManager, Loans], bool]:
+        """The pool, and whether this call made it."""
         failures = self._failures
         found = self._open
-        if found is None:
-            with self._lock:
-                if self._open is None:
-                    self._open = self._opened(load, failures)
-                found = self._open
-        return found[0]
+        if found is not None:
+            return found, False
+        with self._lock:
+            if self._open is not None:
+                return self._open, False
+            self._open = made = self._opened(load, failures)
+            return made, True
 
     def _opened(
         self, load: Callable[[], DatabaseSettings], failures_seen: int

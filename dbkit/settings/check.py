@@ -83,10 +83,9 @@ def _text(value: object) -> str:
 
 
 def _sound(text: Secret) -> None:
-    if "\0" in text.reveal():
-        raise _Wrong("holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in text.reveal()):
-        raise _Wrong("is not valid UTF-8")
+    flaw = text.flaw()
+    if flaw is not None:
+        raise _Wrong(flaw)
 
 
 def _secret(value: object) -> Secret:

@@ -27,6 +27,14 @@ class Secret:
         """The text itself. Keep it in no variable that lives longer than the call it is for."""
         return self._text
 
+    def flaw(self) -> str | None:
+        """Why libpq could not take this text, as a clause that does not show it; None where it can."""
+        if "\0" in self._text:
+            return "holds a NUL character"
+        if any("\ud800" <= character <= "\udfff" for character in self._text):
+            return "is not valid UTF-8"
+        return None
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a Secret does not change")
 

@@ -65,6 +65,12 @@ class Broker:
         return DatabaseConnectionManager(settings, credential=credential or self.token, **numbers)
 
 
+def whoami(db: DatabaseConnectionManager) -> str:
+    """Return the role that a connection of the manager's is logged in as."""
+    found: str = db.execute_query("SELECT current_user").scalar()
+    return found
+
+
 class Load:
     """Threads that never stop asking, each for a connection and a query; they keep every error they see."""
 

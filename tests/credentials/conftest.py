@@ -11,14 +11,6 @@ from .broker import Broker
 
 
 @pytest.fixture
-def admin(shared_database: str) -> Iterator[Admin]:
-    """Return a superuser's own connection, beside all pools."""
-    connection = Admin(shared_database)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def broker(admin: Admin, shared_database: str) -> Iterator[Broker]:
     """Return who gives out tokens for a role of his own."""
     made = Broker(admin, shared_database)

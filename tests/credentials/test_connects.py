@@ -17,12 +17,7 @@ from dbkit.credentials.remote import RemoteCredential
 
 from ..pool.helpers import Task, eventually
 from ..shown import everything_shown
-from .broker import CANARY, FAR, Load
-
-
-def whoami(db) -> str:
-    return db.execute_query("SELECT current_user").scalar()
-
+from .broker import CANARY, FAR, Load, whoami
 
 # ---- one choke point
 

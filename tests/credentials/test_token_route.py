@@ -11,12 +11,7 @@ from dbkit.credentials import Token
 from dbkit.credentials.remote import RemoteCredential
 
 from ..shown import everything_shown
-from .broker import CANARY, FAR
-
-
-def whoami(db) -> str:
-    return db.execute_query("SELECT current_user").scalar()
-
+from .broker import CANARY, FAR, whoami
 
 OUT = {"host": "db.example", "username": "app", "database": "shop"}
 

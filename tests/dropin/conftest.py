@@ -55,14 +55,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 
 @pytest.fixture
-def admin(shared_database: str) -> Iterator[Admin]:
-    """Return a superuser's own connection, beside all pools."""
-    found = Admin(shared_database)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def users_database(database: str) -> str:
     """Return the URL of a database with two ``users``."""
     execute(

@@ -125,10 +125,10 @@ def test_who_waited_for_an_attempt_that_failed_is_told_what_it_found_and_makes_n
         assert gate.wait(20)
         raise psycopg2.OperationalError("nobody answered")
 
-    lines, first = inspect.getsourcelines(SharedPool.ensure)
+    lines, first = inspect.getsourcelines(SharedPool._found_or_made)
     at_the_lock = next(number for number, line in enumerate(lines, first) if "with self._lock" in line)
     tasks = [Task(shared.ensure, load) for _ in range(5)]
-    eventually(lambda: sum(where(task).endswith(f"ensure:{at_the_lock}") for task in tasks) == 4)
+    eventually(lambda: sum(where(task).endswith(f"_found_or_made:{at_the_lock}") for task in tasks) == 4)
     gate.set()
     for task in tasks:
         with pytest.raises(psycopg2.OperationalError, match="nobody answered"):
