@@ -15,7 +15,7 @@ from benchmarks.measure import Bench, Results, Row, run
 from benchmarks.report import summary, table, verdicts_of, write_json
 from benchmarks.rows import ROWS
 from benchmarks.server import account, start_server
-from dbkit.testing.postgres import EmbeddedPostgres
+from dbkit.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
 JSON = Path("build/bench.json")

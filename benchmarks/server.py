@@ -6,7 +6,7 @@ import secrets
 
 from psycopg2 import sql
 
-from dbkit.testing.postgres import EmbeddedPostgres
+from dbkit.embedded import EmbeddedPostgres
 
 
 def start_server() -> EmbeddedPostgres:

@@ -2,23 +2,15 @@
 
 from typing import Any
 
-from dbkit.errors import (
-    CredentialError,
-    DbkitError,
-    EmbeddedServerError,
-    Fault,
-    LineFullError,
-    MigrationError,
-    PoolClosedError,
-    PoolTimeoutError,
-    SettingsError,
-)
+from dbkit.core.policy import PoolPolicy
+from dbkit.core.stats import PoolStats
+from dbkit.credentials.errors import CredentialError
+from dbkit.errors import DbkitError, EmbeddedServerError, Fault, MigrationError, SettingsError
 from dbkit.manager import DatabaseConnectionManager
 from dbkit.naming import NAMING_CONVENTION
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.policy import PoolPolicy
-from dbkit.pool.stats import PoolStats
-from dbkit.result import QueryResult
+from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
+from dbkit.session.result import QueryResult
 from dbkit.settings import DatabaseSettings
 
 __all__ = [

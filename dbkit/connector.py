@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg2
 
 from dbkit.credentials.base import StaticPassword, Token, text_of, without_tracebacks
-from dbkit.credentials.rejection import is_rejection  # not lazily: a process out of files cannot import
+from dbkit.diagnosis.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.errors import Fault, SettingsError
 from dbkit.settings.secret import Secret
 
 if TYPE_CHECKING:
-    from dbkit.credentials.chosen import Renewable
+    from dbkit.credentials.resolve import Renewable
 
 logger = logging.getLogger("dbkit.credentials")
 

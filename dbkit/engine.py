@@ -13,16 +13,16 @@ import psycopg2
 from sqlalchemy import URL, Connection, create_engine, exc
 
 from dbkit.connector import Connector
+from dbkit.core.policy import NAMES
 from dbkit.credentials.base import StaticPassword
-from dbkit.credentials.chosen import choose
+from dbkit.credentials.resolve import choose
 from dbkit.errors import Fault
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.policy import NAMES
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from dbkit.credentials.chosen import Given
+    from dbkit.credentials.resolve import Given
     from dbkit.settings import DatabaseSettings
 
 _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_overflow", "pool_timeout", *NAMES})

@@ -1,16 +1,15 @@
-"""Every error dbkit raises of its own accord, under one root.
+"""The root of every error that dbkit raises of its own accord, and the errors that need no other package.
 
 What the database refuses is SQLAlchemy's own exception (``IntegrityError``, ``OperationalError``, ...), as users'
-``except`` clauses expect. What dbkit itself refuses is one of these classes, each a subclass of SQLAlchemy's where
-one fits, so that code written for ``QueuePool`` keeps catching what it caught.
+``except`` clauses expect. What dbkit itself refuses is a ``DbkitError``. Where a class of SQLAlchemy's fits, the error
+is a subclass of that too: those live with the code that raises them (``pool/errors.py``, ``credentials/errors.py``),
+so that this file, and the pure floor that builds on it, imports no SQLAlchemy. ``dbkit`` exports them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from sqlalchemy import exc
 
 
 class DbkitError(Exception):
@@ -38,7 +37,7 @@ class Fault:
         return f"{self.key}{shown} ({self.origin}): {self.reason}"
 
 
-class SettingsError(DbkitError, exc.ArgumentError, ValueError):
+class SettingsError(DbkitError, ValueError):
     """The settings cannot be used. Names *all* that is wrong, each with its value and its origin.
 
     Attributes:
@@ -55,36 +54,6 @@ class SettingsError(DbkitError, exc.ArgumentError, ValueError):
 
     def __reduce__(self) -> tuple[type[SettingsError], tuple[tuple[Fault, ...]]]:
         return type(self), (self.faults,)
-
-
-class PoolTimeoutError(DbkitError, exc.TimeoutError):
-    """No connection could be had within ``timeout`` seconds. The message says who holds them."""
-
-
-class LineFullError(DbkitError, exc.TimeoutError):
-    """``max_waiting`` borrowers already stand in line, so this one was refused at once."""
-
-
-class PoolClosedError(DbkitError, exc.InvalidRequestError):
-    """The pool (or its manager) was closed for good; nothing can be borrowed from it any more."""
-
-
-class CredentialError(DbkitError, exc.OperationalError):
-    """The password or token to log in with could not be had, so no connection could be opened. Its cause says why.
-
-    Attributes:
-        orig: what the provider raised, without its traceback, whose frames may hold secrets; None where it raised
-            nothing.
-    """
-
-    code = None  # type: ignore[assignment]  # of SQLAlchemy's pages on errors, none is about this
-
-    def __init__(self, message: str, orig: BaseException | None = None) -> None:
-        exc.StatementError.__init__(self, message, None, None, orig)
-        self.connection_invalidated = False
-
-    def __reduce__(self) -> tuple[type[CredentialError], tuple[str, BaseException | None]]:
-        return type(self), (str(self.args[0]), self.orig)
 
 
 class MigrationError(DbkitError):

@@ -9,9 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from dbkit import engine as _engine
-from dbkit import query as _query
-from dbkit import session as _session
-from dbkit.pool.policy import NAMES
+from dbkit.core.policy import NAMES
+from dbkit.session import query as _query
+from dbkit.session import scopes as _session
 from dbkit.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Executable
     from sqlalchemy.orm import Session, sessionmaker
 
-    from dbkit.credentials.chosen import Given
+    from dbkit.core.stats import PoolStats
+    from dbkit.credentials.resolve import Given
     from dbkit.pool.elastic import ElasticPool
     from dbkit.pool.holders import Holder
-    from dbkit.pool.stats import PoolStats
-    from dbkit.query import Params
-    from dbkit.result import QueryResult
+    from dbkit.session.query import Params
+    from dbkit.session.result import QueryResult
     from dbkit.settings.model import Source
 
 
@@ -174,7 +174,7 @@ class DatabaseConnectionManager:
     # ---- work
 
     def execute_query(self, query: str | Executable, params: Params = None) -> QueryResult:
-        """Execute one statement, commit it, and return all its rows. See ``dbkit.query.execute_query``.
+        """Execute one statement, commit it, and return all its rows. See ``dbkit.session.query.execute_query``.
 
         Args:
             query: SQL text, never formatted, or any SQLAlchemy executable.
@@ -189,11 +189,11 @@ class DatabaseConnectionManager:
         return _query.execute_query(self._engine, query, params)
 
     def session_scope(self) -> AbstractContextManager[Session]:
-        """A session for the length of a block: committed, or rolled back if it raises. See ``dbkit.session``."""
+        """A session for the length of a block: committed, or rolled back if it raises. See ``dbkit.session.scopes``."""
         return _session.session_scope(self._sessions)
 
     def raw_connection(self) -> AbstractContextManager[psycopg2.extensions.connection]:
-        """The psycopg2 connection for a block: committed, or rolled back if it raises. See ``dbkit.session``."""
+        """The psycopg2 connection for a block: committed, or rolled back if it raises. See ``dbkit.session.scopes``."""
         return _session.raw_connection(self._engine)
 
     def migrate(

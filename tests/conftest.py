@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbkit.testing.postgres import EmbeddedPostgres
+from dbkit.embedded import EmbeddedPostgres
 
 from .pool.helpers import Admin
 

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, inspect
 from sqlalchemy.orm import registry
 
 from dbkit import DatabaseConnectionManager
-from dbkit.pool.policy import NAMES, PoolPolicy
+from dbkit.core.policy import NAMES, PoolPolicy
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

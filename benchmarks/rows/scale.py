@@ -16,7 +16,7 @@ from benchmarks.contenders import Source
 from benchmarks.measure import Bench, Case, Row, time_per_call
 from benchmarks.report import Quantity, Target
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.waiting import ThreadWaiter
+from dbkit.runtime.threads import ThreadWaiter
 
 SIZES = (1, 10, 60)
 LINES = (10, 1_000, 10_000)

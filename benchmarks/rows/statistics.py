@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from benchmarks.measure import Bench, Case, Reading, Row, time_per_call
 from benchmarks.report import Quantity, Target
-from dbkit.pool.stats import Histogram
+from dbkit.core.stats import Histogram
 
 ADD = "Histogram.add"
 

@@ -10,7 +10,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dbkit.credentials.base import Credential, StaticPassword, Token
-from dbkit.errors import CredentialError
+from dbkit.credentials.errors import CredentialError
 
 if TYPE_CHECKING:
     from dbkit.credentials.aws import AwsRdsCredential

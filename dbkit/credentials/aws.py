@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from dbkit.credentials.base import Token
+from dbkit.credentials.errors import CredentialError
 from dbkit.credentials.extras import need, one_text
 from dbkit.credentials.remote import RemoteCredential
-from dbkit.errors import CredentialError, Fault, SettingsError
+from dbkit.errors import Fault, SettingsError
 
 if TYPE_CHECKING:
     from dbkit.settings import DatabaseSettings

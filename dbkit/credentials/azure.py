@@ -8,9 +8,9 @@ import re
 from typing import TYPE_CHECKING
 
 from dbkit.credentials.base import Token
+from dbkit.credentials.errors import CredentialError
 from dbkit.credentials.extras import need, one_text
 from dbkit.credentials.remote import RemoteCredential
-from dbkit.errors import CredentialError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Self, runtime_checkable
 
-from dbkit.errors import CredentialError
+from dbkit.credentials.errors import CredentialError
 from dbkit.settings.secret import Secret
 
 REFRESH_AHEAD = 300.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from dbkit.errors import CredentialError
+from dbkit.credentials.errors import CredentialError
 
 
 def need(extra: str, *modules: str) -> None:

@@ -22,8 +22,8 @@ from functools import partial
 from typing import ClassVar, Final
 
 from dbkit.credentials.base import Lease, Token, said, text_of, without_tracebacks
-from dbkit.errors import CredentialError
-from dbkit.pool.upkeep import run_in_background
+from dbkit.credentials.errors import CredentialError
+from dbkit.runtime.background import run_in_background
 from dbkit.settings.secret import Secret
 
 logger = logging.getLogger("dbkit.credentials")

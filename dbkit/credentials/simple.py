@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable
 
 from dbkit.credentials.base import Token, said, text_of
+from dbkit.credentials.errors import CredentialError
 from dbkit.credentials.remote import RemoteCredential
-from dbkit.errors import CredentialError
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting, read_secret_file
 

@@ -26,13 +26,13 @@ from typing import Any, Protocol
 from psycopg2 import extensions as driver
 from sqlalchemy.engine.default import DefaultDialect
 
+from dbkit.core.policy import PoolPolicy, find_faults
 from dbkit.dropin.errors import DropinError, NoConnectionError
 from dbkit.dropin.loans import Loans
-from dbkit.dropin.plain import LEAK_AFTER
+from dbkit.dropin.unwrap import LEAK_AFTER
 from dbkit.errors import SettingsError
-from dbkit.manners import Manners
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.policy import PoolPolicy, find_faults
+from dbkit.session.connection_state import Manners
 
 logger = logging.getLogger("dbkit.dropin")
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dbkit.dropin.errors import NotLentError
-from dbkit.dropin.plain import LEAK_AFTER
 from dbkit.dropin.shared_pool import SharedPool
+from dbkit.dropin.unwrap import LEAK_AFTER
 from dbkit.settings import DatabaseSettings
 
 if TYPE_CHECKING:

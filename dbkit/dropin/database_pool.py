@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from dbkit.dropin.plain import LEAK_AFTER
 from dbkit.dropin.shared_pool import SharedPool
+from dbkit.dropin.unwrap import LEAK_AFTER
 from dbkit.settings import DatabaseSettings
 from dbkit.settings.sources import concealed
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from psycopg2.pool import PoolError
 
-from dbkit.errors import DbkitError, PoolClosedError, PoolTimeoutError
+from dbkit.errors import DbkitError
+from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
 
 class DropinError(DbkitError, RuntimeError):

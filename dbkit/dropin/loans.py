@@ -24,7 +24,7 @@ from weakref import WeakSet
 import psycopg2
 
 from dbkit.dropin.errors import ClosedError, NoConnectionError, NotLentError
-from dbkit.errors import LineFullError, PoolClosedError, PoolTimeoutError
+from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
 
 if TYPE_CHECKING:
     from types import TracebackType

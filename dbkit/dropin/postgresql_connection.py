@@ -32,9 +32,10 @@ from sqlalchemy import exc
 
 from dbkit.dropin.errors import NotLentError
 from dbkit.dropin.loans import as_dropin_error
-from dbkit.dropin.plain import LEAK_AFTER
 from dbkit.dropin.shared_pool import SharedPool
-from dbkit.errors import Fault, LineFullError, PoolClosedError, PoolTimeoutError, SettingsError
+from dbkit.dropin.unwrap import LEAK_AFTER
+from dbkit.errors import Fault, SettingsError
+from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
 from dbkit.settings import DatabaseSettings
 
 if TYPE_CHECKING:

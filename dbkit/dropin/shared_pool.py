@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
 from dbkit.dropin.loans import lender_of
-from dbkit.dropin.plain import lend_from, plain_manager
+from dbkit.dropin.unwrap import lend_from, plain_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable

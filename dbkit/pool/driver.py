@@ -27,23 +27,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.pool import Pool
 
+from dbkit.core.ledger import Ledger
+from dbkit.core.types import Check, Close, Open, State
+from dbkit.diagnosis.outage import is_transient
 from dbkit.errors import DbkitError
 from dbkit.events import Closed, Leaked, Opened, OpenFailed
 from dbkit.pool.holders import find_holders
-from dbkit.pool.ledger import Ledger
-from dbkit.pool.outage import is_transient
-from dbkit.pool.parts import Check, Close, Open, State
 from dbkit.pool.slot import PooledSlot
-from dbkit.pool.upkeep import call_at, run_in_background
-from dbkit.pool.waiting import ThreadWaiter
+from dbkit.runtime.background import call_at, run_in_background
+from dbkit.runtime.threads import ThreadWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbkit.core.policy import PoolPolicy
+    from dbkit.core.stats import PoolStats
     from dbkit.events import Observer
     from dbkit.pool.holders import Holder
-    from dbkit.pool.policy import PoolPolicy
-    from dbkit.pool.stats import PoolStats
 
 logger = logging.getLogger("dbkit.pool")
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy.pool.base import reset_none
 
+from dbkit.core.ledger import Ledger
+from dbkit.core.policy import PoolPolicy
 from dbkit.errors import Fault, SettingsError
-from dbkit.pool.fork import survive_forks
 from dbkit.pool.holders import tell
-from dbkit.pool.ledger import Ledger
 from dbkit.pool.lending import LendingPool
 from dbkit.pool.liveness import fit_to_keep, is_open
-from dbkit.pool.policy import PoolPolicy
 from dbkit.pool.queuepool import sizes_from_queuepool
-from dbkit.pool.sessions import discarded, watch_for_read_only
+from dbkit.pool.server_checks import discarded, watch_for_read_only
 from dbkit.pool.slot import stamping
-from dbkit.pool.waiting import ThreadWaiter
+from dbkit.runtime.forks import survive_forks
+from dbkit.runtime.threads import ThreadWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ from dbkit.pool.holders import tell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbkit.core.reconnecting import Reconnecting
+    from dbkit.core.stats import PoolStats
     from dbkit.pool.holders import Holder
-    from dbkit.pool.reconnecting import Reconnecting
-    from dbkit.pool.stats import PoolStats
 
 
 def why_timed_out(

@@ -9,23 +9,24 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from dbkit.errors import PoolTimeoutError, SettingsError
+from dbkit.core.policy import find_faults
+from dbkit.core.types import quiet_since
+from dbkit.errors import SettingsError
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.driver import LedgerDriver
+from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.explain import why_timed_out
 from dbkit.pool.holders import call_site
 from dbkit.pool.liveness import FRESH
-from dbkit.pool.parts import quiet_since
-from dbkit.pool.policy import find_faults
-from dbkit.pool.waiting import Patience, ThreadWaiter
+from dbkit.runtime.threads import Patience, ThreadWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-    from dbkit.pool.ledger import Ledger
-    from dbkit.pool.policy import PoolPolicy
+    from dbkit.core.ledger import Ledger
+    from dbkit.core.policy import PoolPolicy
     from dbkit.pool.slot import PooledSlot
 
 logger = logging.getLogger("dbkit.pool")

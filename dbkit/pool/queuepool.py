@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from dbkit.core.policy import PoolPolicy
 from dbkit.errors import Fault, SettingsError
-from dbkit.pool.policy import PoolPolicy
 
 _POOL_SIZE, _MAX_OVERFLOW = 5, 10
 """QueuePool's own defaults."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool.base import _ConnectionRecord
 
-from dbkit.pool.fork import connecting
+from dbkit.core.stats import Histogram
+from dbkit.core.types import State
 from dbkit.pool.holders import Borrow
 from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
-from dbkit.pool.parts import State
-from dbkit.pool.sessions import can_write, demand_writer
-from dbkit.pool.stats import Histogram
-from dbkit.pool.upkeep import call_at
+from dbkit.pool.server_checks import can_write, demand_writer
+from dbkit.runtime.background import call_at
+from dbkit.runtime.forks import connecting
 
 if TYPE_CHECKING:
     import weakref

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dbkit.core import policy
+from dbkit.core.policy import NAMES as POOL
 from dbkit.errors import Fault
-from dbkit.pool import policy
-from dbkit.pool.policy import NAMES as POOL
 from dbkit.settings.keys import CHOICES, CONCEALED, CREDENTIAL, FLAGS, NUMBERS, PASSWORD_FILE, SECRETS, SWITCHES
-from dbkit.settings.proof import truth
+from dbkit.settings.login import truth
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting
 

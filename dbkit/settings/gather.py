@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from dbkit.core.policy import OPTIONAL
 from dbkit.errors import Fault
-from dbkit.pool.policy import OPTIONAL
 from dbkit.settings import sources
 from dbkit.settings.merge import DEFAULT, Ranked, describes_server, merge
 from dbkit.settings.secret import Secret

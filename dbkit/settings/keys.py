@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from dbkit.pool.policy import NAMES as POOL
+from dbkit.core.policy import NAMES as POOL
 
 IDENTITY = ("host", "port", "database", "username", "password")
 """Who connects to what. libpq calls two of them otherwise: ``dbname`` and ``user``."""

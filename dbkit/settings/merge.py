@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from dbkit.errors import Fault
 from dbkit.settings.keys import ADDRESS, KEYS, LOGIN, PASSWORD_FILE, PROOF
-from dbkit.settings.proof import in_force, overruled, settle
+from dbkit.settings.login import in_force, overruled, settle
 from dbkit.settings.sources import Layer, Setting
 
 DEFAULT = "default"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from dbkit.core.policy import NAMES as POOL
+from dbkit.core.policy import PoolPolicy
 from dbkit.errors import Fault, SettingsError
-from dbkit.pool.policy import NAMES as POOL
-from dbkit.pool.policy import PoolPolicy
 from dbkit.settings import sources
 from dbkit.settings.check import check
 from dbkit.settings.gather import from_code, from_defaults, from_overrides, gather
@@ -25,8 +25,8 @@ from dbkit.settings.keys import (
     canonical,
     unknown,
 )
+from dbkit.settings.login import in_force
 from dbkit.settings.merge import DEFAULT, Ranked, finish, left_to_service, merge
-from dbkit.settings.proof import in_force
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl

@@ -16,9 +16,9 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from dbkit import DatabaseConnectionManager
+from dbkit.embedded import EmbeddedPostgres
 from dbkit.errors import DbkitError
 from dbkit.settings import DatabaseSettings
-from dbkit.testing.postgres import EmbeddedPostgres
 from examples.movies import report, workload
 from examples.movies.arguments import parse
 from examples.movies.intake import Intake, MissingExtraError, take_in

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from dbkit.pool.stats import Histogram
+from dbkit.core.stats import Histogram
 from examples.movies.dirty import Kind, Note
 from examples.movies.screen import Screen, chart
 from examples.movies.workload import Outcome

@@ -20,7 +20,7 @@ from examples.movies.models import Movie, Order, OrderItem, User
 
 if TYPE_CHECKING:
     from dbkit import DatabaseConnectionManager
-    from dbkit.result import QueryResult
+    from dbkit.session.result import QueryResult
 
 
 class OutOfStockError(Exception):

@@ -12,7 +12,7 @@ from random import Random
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from dbkit.pool.stats import Histogram
+from dbkit.core.stats import Histogram
 from examples.movies.models import Order
 from examples.movies.repositories import MoviesRepository, OrdersRepository, OutOfStockError, UsersRepository
 from examples.movies.screen import Sample

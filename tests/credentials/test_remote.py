@@ -14,7 +14,7 @@ import pytest
 
 from dbkit.credentials import CredentialError, Token
 from dbkit.credentials.remote import MOST_ASTRAY, RemoteCredential
-from dbkit.pool.outage import is_transient
+from dbkit.diagnosis.outage import is_transient
 from dbkit.settings import Secret
 
 from ..pool.helpers import Task, eventually

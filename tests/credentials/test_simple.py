@@ -9,7 +9,7 @@ import pytest
 
 from dbkit import DatabaseSettings, SettingsError
 from dbkit.credentials import CallableCredential, CredentialError, FileCredential, StaticPassword, Token
-from dbkit.credentials.chosen import choose
+from dbkit.credentials.resolve import choose
 from dbkit.settings import Secret
 
 from ..shown import everything_shown

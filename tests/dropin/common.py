@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from dbkit import DatabaseSettings
 from dbkit.dropin import DatabaseConnectionPool
 from dbkit.dropin.loans import Loans
-from dbkit.dropin.plain import lend_from, plain_manager
+from dbkit.dropin.unwrap import lend_from, plain_manager
 
 from ..pool.helpers import Admin, unique
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dbkit.dropin import DatabaseConnectionManager
-from dbkit.errors import PoolClosedError
+from dbkit.pool.errors import PoolClosedError
 
 from .common import address_of, execute
 from .documents import blocks, changed, document

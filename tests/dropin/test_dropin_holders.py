@@ -21,7 +21,7 @@ from dbkit.dropin import (
 )
 from dbkit.dropin.connection_pool import ConnectionPool
 from dbkit.dropin.errors import DropinError, NoConnectionError
-from dbkit.errors import PoolTimeoutError
+from dbkit.pool.errors import PoolTimeoutError
 
 from ..pool.helpers import PATIENCE, Task, eventually, in_line
 from .common import lending, make_impatient

@@ -10,7 +10,7 @@ from psycopg2 import extensions, extras, sql
 
 from dbkit.dropin.errors import ClosedError, NoConnectionError
 from dbkit.dropin.loans import LentConnection, Loans
-from dbkit.errors import PoolClosedError
+from dbkit.pool.errors import PoolClosedError
 
 from ..pool.helpers import Admin, Task, eventually, in_line, unique
 from .common import lending, value

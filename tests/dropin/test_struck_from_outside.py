@@ -8,7 +8,7 @@ import pytest
 
 from dbkit.dropin import PostgresqlConnection
 from dbkit.dropin.loans import Loans
-from dbkit.manners import Manners
+from dbkit.session.connection_state import Manners
 
 from ..pool.helpers import at_rest
 

@@ -25,7 +25,7 @@ from dbkit import (
     QueryResult,
     SettingsError,
 )
-from dbkit.pool.policy import NAMES
+from dbkit.core.policy import NAMES
 
 
 def details(url: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ import time
 
 from sqlalchemy import text
 
-from dbkit.migration_lock import migration_lock
+from dbkit.migrate.lock import migration_lock
 
 from .conftest import INI, ROOT, write_revision
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from dbkit import DatabaseConnectionManager, MigrationError
 from dbkit.migrate import current
-from dbkit.migration_lock import lock_key, migration_lock
+from dbkit.migrate.lock import lock_key, migration_lock
 
 from .conftest import write_revision
 from .test_command_line import start
@@ -173,7 +173,7 @@ def test_an_interrupt_while_waiting_leaves_nothing(db, other, scripts, monkeypat
         other.engine.connect() as connection,
         migration_lock(connection, "alembic_version", timeout=0, lock_timeout=None),
     ):
-        monkeypatch.setattr("dbkit.migration_lock.time.sleep", interrupt)
+        monkeypatch.setattr("dbkit.migrate.lock.time.sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             db.migrate(script_location=scripts, timeout=30)
         monkeypatch.undo()

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from dbkit import DatabaseConnectionManager
-from dbkit.result import QueryResult
-from dbkit.session import session_scope
+from dbkit.embedded import EmbeddedPostgres
+from dbkit.session.result import QueryResult
+from dbkit.session.scopes import session_scope
 from dbkit.settings import DatabaseSettings
-from dbkit.testing.postgres import EmbeddedPostgres
 
 from . import factories
 

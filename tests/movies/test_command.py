@@ -18,8 +18,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from dbkit.embedded import EmbeddedPostgres
 from dbkit.settings import DatabaseSettings
-from dbkit.testing.postgres import EmbeddedPostgres
 from examples.movies.arguments import parse
 from examples.movies.intake import MissingExtraError, take_in
 

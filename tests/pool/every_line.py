@@ -13,8 +13,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from dbkit.errors import DbkitError, PoolTimeoutError
+from dbkit.errors import DbkitError
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
 
 from .helpers import QUIET, Task, eventually, in_line, where
 

@@ -14,8 +14,9 @@ import weakref
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import DbkitError, PoolTimeoutError, SettingsError
+from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
 
 from .helpers import QUIET, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, refused
 

@@ -11,9 +11,9 @@ from sqlalchemy import create_engine, event, exc, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
+from dbkit.core.policy import NAMES, PoolPolicy
 from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.policy import NAMES, PoolPolicy
 
 from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, unique
 

@@ -18,8 +18,8 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, exc, text
 
+from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.elastic import ElasticPool
-from dbkit.testing.postgres import EmbeddedPostgres
 
 from .helpers import QUIET, Admin, Task, eventually
 

@@ -130,7 +130,7 @@ def test_a_child_that_leaves_a_block_it_was_forked_in_ends_nothing_of_the_parent
     run(
         shared_database,
         f"""
-        from dbkit.session import raw_connection
+        from dbkit.session.scopes import raw_connection
 
         def fork_inside():
             with raw_connection(engine) as connection, connection.cursor() as cursor:

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from dbkit.errors import PoolTimeoutError
 from dbkit.pool import driver, lending
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
 
 from . import every_line
 from .every_line import Double, Thrown

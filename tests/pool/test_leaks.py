@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from dbkit.errors import PoolTimeoutError
 from dbkit.events import CameBack, Leaked, Observer
 from dbkit.pool import holders as holders_module
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
 
 from .helpers import QUIET, Admin, Borrower, Connects, Task, engine_on, eventually, locked, unique
 

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import LineFullError, PoolTimeoutError
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import LineFullError, PoolTimeoutError
 
 from .helpers import (
     QUIET,

@@ -13,9 +13,9 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, exc, text
 
-from dbkit.errors import PoolTimeoutError
 from dbkit.pool import slot
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.liveness import Peek, fit_to_keep
 
 from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, locked, pid_of, unique

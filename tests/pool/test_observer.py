@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import event, exc
 
 from dbkit import events
-from dbkit.errors import LineFullError, PoolClosedError, PoolTimeoutError
 from dbkit.events import Closed, NotServed, Observer, Opened, OpenFailed, Waited
+from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
 
 from .helpers import (
     QUIET,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from dbkit.errors import PoolClosedError, SettingsError
+from dbkit.errors import SettingsError
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolClosedError
 
 from .helpers import (
     QUIET,

@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import PoolTimeoutError
-from dbkit.testing.postgres import EmbeddedPostgres
+from dbkit.embedded import EmbeddedPostgres
+from dbkit.pool.errors import PoolTimeoutError
 
 from .helpers import QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, refused, wrong_password
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import PoolClosedError, PoolTimeoutError
+from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
 from .helpers import (
     QUIET,

@@ -7,7 +7,7 @@ import time
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import PoolClosedError
+from dbkit.pool.errors import PoolClosedError
 
 from .helpers import QUIET, Admin, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, locked, unique
 

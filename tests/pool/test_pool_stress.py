@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from sqlalchemy import exc
 
-from dbkit.errors import PoolTimeoutError
+from dbkit.pool.errors import PoolTimeoutError
 
 from .helpers import QUIET, Admin, Connects, Task, at_rest, engine_on, eventually, refused, unique
 

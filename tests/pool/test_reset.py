@@ -11,9 +11,9 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, exc, text
 
+from dbkit.embedded import EmbeddedPostgres
 from dbkit.errors import SettingsError
 from dbkit.pool.elastic import ElasticPool
-from dbkit.testing.postgres import EmbeddedPostgres
 
 from .helpers import QUIET, Admin, at_rest, engine_on, eventually, pid_of, sqlalchemy_url, unique
 

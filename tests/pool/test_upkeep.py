@@ -14,11 +14,12 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine
 
-from dbkit.errors import PoolTimeoutError
-from dbkit.pool import driver, upkeep
-from dbkit.pool.books import JITTER
+from dbkit.core.matching import JITTER
+from dbkit.pool import driver
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.upkeep import Clock
+from dbkit.pool.errors import PoolTimeoutError
+from dbkit.runtime import background
+from dbkit.runtime.background import Clock
 
 from .helpers import (
     QUIET,
@@ -151,7 +152,7 @@ def test_keepalive_pings_idle_connections_in_the_background(shared_database: str
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return an alarm clock that no other test's pools have alarms on."""
     mine = Clock()
-    monkeypatch.setattr(upkeep._Background, "clock", mine)
+    monkeypatch.setattr(background._Background, "clock", mine)
     return mine
 
 

@@ -13,11 +13,11 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.errors import PoolTimeoutError
-from dbkit.pool.outage import is_transient
-from dbkit.pool.sessions import demand_writer
-from dbkit.session import raw_connection
-from dbkit.testing.postgres import EmbeddedPostgres
+from dbkit.diagnosis.outage import is_transient
+from dbkit.embedded import EmbeddedPostgres
+from dbkit.pool.errors import PoolTimeoutError
+from dbkit.pool.server_checks import demand_writer
+from dbkit.session.scopes import raw_connection
 
 from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, in_line, pid_of, unique
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, exc, func, insert, literal, select, text, update
 from sqlalchemy.schema import CreateTable
 
-from dbkit.query import execute_query
+from dbkit.session.query import execute_query
 
 MODEL = MetaData()
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import exc
 from sqlalchemy.engine import result_tuple
 
-from dbkit.result import QueryResult
+from dbkit.session.result import QueryResult
 
 row = result_tuple(("id", "name"))
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, exc, literal, select
 
 from dbkit.engine import build_engine
-from dbkit.query import execute_query
+from dbkit.session.query import execute_query
 from dbkit.settings import DatabaseSettings
 
 

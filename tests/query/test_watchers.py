@@ -7,8 +7,8 @@ import logging
 import pytest
 from sqlalchemy import Engine, event, exc
 
-from dbkit import query
-from dbkit.query import execute_query
+from dbkit.session import query
+from dbkit.session.query import execute_query
 
 from .conftest import make_engine
 

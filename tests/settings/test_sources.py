@@ -82,7 +82,7 @@ def test_the_processes_own_environment_is_the_default(monkeypatch):
 
 
 def test_every_pool_number_has_a_variable(load):
-    from dbkit.pool.policy import NAMES
+    from dbkit.core.policy import NAMES
 
     settings = load(environ={f"DB_{name.upper()}": "7" for name in NAMES})
     assert {getattr(settings.policy, name) for name in NAMES} == {7}

@@ -1,0 +1,25 @@
+"""The error of a login that has nothing to log in with."""
+
+from __future__ import annotations
+
+from sqlalchemy import exc
+
+from dbkit.errors import DbkitError
+
+
+class CredentialError(DbkitError, exc.OperationalError):
+    """The password or token to log in with could not be had, so no connection could be opened. Its cause says why.
+
+    Attributes:
+        orig: what the provider raised, without its traceback, whose frames may hold secrets; None where it raised
+            nothing.
+    """
+
+    code = None  # type: ignore[assignment]  # of SQLAlchemy's pages on errors, none is about this
+
+    def __init__(self, message: str, orig: BaseException | None = None) -> None:
+        exc.StatementError.__init__(self, message, None, None, orig)
+        self.connection_invalidated = False
+
+    def __reduce__(self) -> tuple[type[CredentialError], tuple[str, BaseException | None]]:
+        return type(self), (str(self.args[0]), self.orig)

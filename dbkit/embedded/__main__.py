@@ -1,0 +1,7 @@
+"""``python -m dbkit.embedded``."""
+
+import sys
+
+from dbkit.embedded.command import main
+
+sys.exit(main())

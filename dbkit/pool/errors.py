@@ -1,0 +1,23 @@
+"""What the pool refuses, as SQLAlchemy's users expect it: code written for ``QueuePool`` catches what it caught."""
+
+from __future__ import annotations
+
+from sqlalchemy import exc
+
+from dbkit.errors import DbkitError, SettingsError
+
+
+class PoolTimeoutError(DbkitError, exc.TimeoutError):
+    """No connection could be had within ``timeout`` seconds. The message says who holds them."""
+
+
+class LineFullError(DbkitError, exc.TimeoutError):
+    """``max_waiting`` borrowers already stand in line, so this one was refused at once."""
+
+
+class PoolClosedError(DbkitError, exc.InvalidRequestError):
+    """The pool (or its manager) was closed for good; nothing can be borrowed from it any more."""
+
+
+class PoolSettingsError(SettingsError, exc.ArgumentError):
+    """An argument of a pool cannot be used. A ``SettingsError`` that is SQLAlchemy's ``ArgumentError`` too."""

@@ -1,0 +1,234 @@
+"""``execute_query``: one statement, one round trip, rows detached from the connection.
+
+Two roads to the same result. SQLAlchemy's ``Connection`` takes whatever may be watched or rewritten on its way: SQL
+expressions, and everything on an engine with listeners, echo, execution options or another driver. A plain string on
+an engine nobody watches needs none of that machinery, which costs several times the round trip itself: it goes from
+the pool to the driver's cursor directly. SQLAlchemy still parses it (once), borrows the connection, wraps the errors,
+judges disconnects and makes the rows. What differs between the two roads is a bug.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import psycopg2
+from sqlalchemy import Connection, Executable, event, exc, text
+from sqlalchemy.engine import result_tuple
+
+from dbkit.session.result import QueryResult
+from dbkit.session.single_statement import single_statement
+
+if TYPE_CHECKING:
+    from sqlalchemy import CursorResult, Engine, Row, TextClause
+    from sqlalchemy.pool import PoolProxiedConnection
+
+Params = Mapping[str, Any] | Sequence[Any] | None
+"""What a query's parameters may be; see ``execute_query``."""
+
+_WHOLE_RESULT: Mapping[str, Any] = {"stream_results": False, "yield_per": None}
+_LONG = 20_000
+"""Statements longer than this, in characters, are not worth remembering."""
+
+_notices = logging.getLogger("sqlalchemy.dialects.postgresql")
+
+
+def execute_query(engine: Engine, query: str | Executable, params: Params = None) -> QueryResult:
+    """Execute one statement, commit it, and return all its rows.
+
+    Args:
+        engine: where to. The connection goes back to its pool as it came, after an error too.
+        query: SQL text, or any SQLAlchemy executable (``select()``, ``insert().returning()``, DDL, ...). A select of
+            ORM classes gives their columns; objects come from a session. SQL text is never formatted.
+        params: with a mapping (or nothing), ``:name`` in the text is a parameter; write ``\\:`` for a colon that
+            could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a cast, and ``%`` as
+            it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is ``%%``. A list
+            of mappings executes the statement once for each, in one transaction: all or nothing.
+
+    Returns:
+        A ``QueryResult``; empty, with a ``rowcount``, where the statement returns no rows.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the database refused; its subclasses say what (``IntegrityError``,
+            ``ProgrammingError``, ``OperationalError``, ...).
+        sqlalchemy.exc.StatementError: a parameter has no value.
+        sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above.
+        sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
+        PoolTimeoutError: no connection could be had in time.
+
+    A single statement costs one round trip. An engine with an ``isolation_level`` runs it in a transaction at that
+    level, in three. Safe to call from any number of threads.
+    """
+    if isinstance(query, str):
+        if params is None or isinstance(params, Mapping):
+            return _named(engine, query, params)
+        if _is_many(params):
+            return _many(engine, text(query), params)
+        values = _positional(params)
+        if _unobserved(engine):
+            return _direct(engine, query, values)
+        return _through_sqlalchemy(engine, lambda connection: connection.exec_driver_sql(query, values))
+    if not isinstance(query, Executable):
+        raise exc.ArgumentError(
+            f"query must be SQL text or a SQLAlchemy executable, not {type(query).__name__}; psycopg2's own "
+            "composables and COPY go through raw_connection()"
+        )
+    if params is not None and not isinstance(params, Mapping):
+        if _is_many(params):
+            return _many(engine, query, params)
+        raise exc.ArgumentError(
+            "a SQLAlchemy executable takes a mapping of parameters or a list of mappings, not "
+            f"{type(params).__name__}; a plain sequence binds %s in SQL text"
+        )
+    return _through_sqlalchemy(
+        engine, lambda connection: connection.execute(query, params, execution_options=_WHOLE_RESULT)
+    )
+
+
+def _named(engine: Engine, query: str, params: Mapping[str, Any] | None) -> QueryResult:
+    clause, sql, names = _parse(query) if len(query) <= _LONG else _parse.__wrapped__(query)
+    missing = [name for name in names if params is None or name not in params] if names else ()
+    if not missing and _unobserved(engine):
+        return _direct(engine, sql, {name: params[name] for name in names} if params and names else {})
+    try:
+        return _through_sqlalchemy(engine, lambda connection: connection.execute(clause, params))
+    except exc.StatementError as error:
+        if missing:
+            error.add_note(f"Give a value for :{missing[0]}, or write \\:{missing[0]} where the colon is meant.")
+        raise
+
+
+@lru_cache(maxsize=512)
+def _parse(query: str) -> tuple[TextClause, str, tuple[str, ...]]:
+    """The statement as SQLAlchemy understands it, as the driver takes it, and its parameters' names."""
+    from sqlalchemy.dialects.postgresql import psycopg2 as dialect
+
+    clause = text(query)
+    compiled = clause.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
+    return clause, compiled.string, tuple(compiled.params)
+
+
+def _is_many(params: Sequence[Any]) -> bool:
+    return (
+        isinstance(params, Sequence)
+        and not isinstance(params, str | bytes)
+        and len(params) > 0
+        and all(isinstance(item, Mapping) for item in params)
+    )
+
+
+def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
+    if not isinstance(params, Sequence) or isinstance(params, str | bytes | bytearray):
+        raise exc.ArgumentError(
+            f"params must be a mapping, a sequence or a list of mappings, not {type(params).__name__}; "
+            "a single value is a sequence of one: (value,)"
+        )
+    return tuple(params)
+
+
+# ---- through SQLAlchemy
+
+
+def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]]) -> QueryResult:
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.dbapi_connection
+        if not isinstance(driver_connection, psycopg2.extensions.connection):  # another driver: its own way
+            result = _detached(run(connection))
+            connection.commit()
+            return result
+        with single_statement(driver_connection, engine.dialect):
+            result = _detached(run(connection))
+            connection.commit()
+        return result
+
+
+def _many(engine: Engine, statement: Executable, params: Sequence[Mapping[str, Any]]) -> QueryResult:
+    touched: list[int] = []
+    with engine.begin() as connection:
+        # SQLAlchemy sends large inserts in batches, and its rowcount is the last one's
+        event.listen(connection, "after_cursor_execute", lambda _, cursor, *_more: touched.append(cursor.rowcount))
+        result = _detached(connection.execute(statement, list(params), execution_options=_WHOLE_RESULT))
+    if result.columns or min(touched, default=-1) < 0:
+        return result
+    return QueryResult((), (), sum(touched))
+
+
+def _detached(result: CursorResult[Any]) -> QueryResult:
+    if not result.returns_rows:
+        return QueryResult((), (), result.rowcount)
+    rows = result.all()
+    return QueryResult(rows, result.keys(), len(rows))
+
+
+# ---- to the driver directly
+
+
+def _unobserved(engine: Engine) -> bool:
+    """Whether nobody could tell the direct road from SQLAlchemy's."""
+    dialect = engine.dialect
+    return (
+        dialect.driver == "psycopg2"
+        and dialect.paramstyle == "pyformat"
+        and not (engine._has_events or dialect._has_events or Connection._has_events)
+        and not engine.get_execution_options()
+        and not engine._should_log_info()
+    )
+
+
+def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...]) -> QueryResult:
+    borrowed = _borrow(engine)
+    try:
+        connection: Any = borrowed.dbapi_connection
+        cursor = None
+        try:
+            with single_statement(connection, engine.dialect):
+                cursor = connection.cursor()
+                cursor.execute(sql, values)
+                described = cursor.description
+                rows = cursor.fetchall() if described is not None else ()
+        except BaseException as error:  # noqa: BLE001 - passed on
+            _refused(engine, borrowed, error, sql, values, cursor)
+        rowcount = cursor.rowcount
+        cursor.close()
+        if connection.notices:
+            _pass_on(connection.notices)
+        if described is None:
+            return QueryResult((), (), rowcount)
+        columns = tuple([column[0] for column in described])
+        return QueryResult(map(_row_maker(columns), rows), columns, rowcount)
+    finally:
+        borrowed.close()
+
+
+@lru_cache(maxsize=512)
+def _row_maker(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Row[Any]]:
+    """What makes ``Row``s with these columns."""
+    return result_tuple(columns)
+
+
+def _borrow(engine: Engine) -> PoolProxiedConnection:
+    try:
+        return engine.raw_connection()
+    except psycopg2.Error as error:
+        Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)
+
+
+def _refused(
+    engine: Engine,
+    borrowed: PoolProxiedConnection,
+    error: BaseException,
+    sql: str,
+    values: Mapping[str, Any] | tuple[Any, ...],
+    cursor: Any,
+) -> NoReturn:
+    """Let SQLAlchemy handle the error as its own: wrap it, and invalidate what a lost connection takes with it."""
+    statement = sql if isinstance(error, psycopg2.Error) else None
+    Connection(engine, borrowed)._handle_dbapi_exception(error, statement, values, cursor, None)
+
+
+def _pass_on(notices: list[str]) -> None:
+    for notice in notices:
+        _notices.info(notice.rstrip())
+    notices.clear()
