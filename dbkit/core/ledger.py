@@ -1,31 +1,39 @@
 """The ledger: who has which slot, who stands in line, and every transition between them.
 
 It has no lock, no clock (``now`` is an argument, in seconds of any monotonic clock), no I/O, no logging, and knows
-nothing of SQLAlchemy or of threads. It decides; what is to be done it writes into ``to_wake`` and ``todo``, for its
+nothing of SQLAlchemy or of threads. It decides; the work that follows it writes into ``to_wake`` and ``todo``, for its
 driver to carry out after releasing the lock. It stays there until somebody takes it, so a driver interrupted between
 deciding and doing loses nothing: the next one through does it.
 
 Every call is made under the driver's one lock, but for two: ``take`` and ``give_back`` need none. Each moves a slot by
-a single ``pop`` or ``append`` of a deque, which is atomic, and owns the slot alone before or after it; whatever they
-could have missed meanwhile they look at *after* that move, as those under the lock write *before* they look at
-``idle``. So of two that meet, at least one sees the other:
+a single ``pop`` or ``append`` of a deque, which is atomic, and owns the slot alone before or after it; what changed
+meanwhile it sees *after* that move, since those under the lock write *before* they look at ``idle``. So of two that
+meet, at least one sees the other:
 
-- a returning slot is idle first, then looks for a line; a waiter is in line first, then looks for idle slots;
-- a returning slot is idle first, then looks whether it is condemned; who condemns marks it first, then looks for it.
+- a returning slot is idle first, then looks whether the pool is ``quiet``; a waiter is in line first, then looks for
+  idle slots;
+- a newcomer takes a slot first, then looks whether it may keep it; ``pause`` and the end of a generation are written
+  first, then look at what is idle and what is in use.
+
+A return that finds the pool not quiet is sorted out under the lock, by a fresh clock.
 
 Invariants, checked after every step by ``tests/core/test_ledger_machine.py``:
 
-1. ``idle + in_use + opening == size`` and ``0 <= size <= max_size``, always.
+1. ``idle + in_use + opening == size``, and ``0 <= size <= max_size``, always; after ``resize`` the size only falls
+   until it fits.
 2. A slot is in exactly one state (``State``) and known to exactly one holder: the idle list, its borrower, its waiter,
    or the job that opens or checks it. The ledger itself keeps only weak references to slots that are out.
-3. No slot sits idle while a waiter who is due stands in line. If slots are idle while one who is not yet due stands in
-   front, he has been called and is about to look (``called``). No waiter stands in line while there is room to
-   grow and nothing is being opened for him, unless the front is about to look, or an outage's backoff says not yet.
-4. A waiter gets exactly one outcome: a slot, an error, or he leaves. A slot that reaches him too late goes on.
-5. Waiters are served in order. A newcomer may overtake only until the one in front is due: ``fair_after`` from when he
-   came, for each turn of all connections that he had to wait for anyway (``TURNS`` at most).
-6. Whatever frees room - a return, a failed connect, a detach, an invalidation, a retirement, a slot whose holder
+3. No slot sits idle while a waiter that is due stands in line. If slots are idle while one that is not yet due stands
+   in front, it has been called and is about to look (``called``). No waiter stands in line while there is room to
+   grow and nothing is being opened for it, unless the front is about to look, or an outage's backoff says not yet.
+4. A waiter gets exactly one outcome: a slot, an error, or it leaves. A slot that reaches it too late goes on. A waiter
+   with an outcome is in ``to_wake``.
+5. Waiters are served in order. A newcomer may overtake only while newcomers run tight loops, and only until the one in
+   front is due: ``fair_after`` from when it came, for each turn of all connections that it had to wait for anyway
+   (``TURNS`` at most).
+6. Whatever frees room - a return, a failed attempt, a detach, an invalidation, a retirement, a slot whose holder
    vanished - ends in ``settle``, which serves the line and grows.
+7. A slot that is lent belongs to a generation that has not ended, and knows its holder.
 """
 
 from __future__ import annotations
@@ -33,9 +41,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dbkit.core.matching import GONE, IDLE, IN_USE, OPENING, Books
-from dbkit.core.types import BREATH, TURNS, Check, S, W, quiet_since
-from dbkit.pool.errors import LineFullError, PoolClosedError
+from dbkit.core.matching import GONE, IDLE, IN_USE, OPENING, Matching
+from dbkit.core.reasons import CloseReason
+from dbkit.core.types import (
+    BREATH,
+    OVERTAKING,
+    TIGHT,
+    TURNS,
+    Check,
+    Refusal,
+    Refused,
+    S,
+    W,
+    Watch,
+    opened_in,
+    quiet_since,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,85 +64,96 @@ if TYPE_CHECKING:
     from dbkit.core.policy import PoolPolicy
 
 
-class Ledger(Books[S, W]):
+class Ledger(Matching[S, W]):
     """Every transition between the states of one pool's slots and waiters."""
 
     # ---- a borrow
 
-    def take(self, now: float) -> S | None:
-        """A newcomer's try: the slot last given back, unless a waiter who is due comes first. Needs no lock."""
+    def take(self, now: float, holder: object) -> S | None:
+        """A newcomer's try: the slot last given back, unless a waiter that is due comes first. Needs no lock."""
         if now < self.overtake_until and self.idle:
             try:
                 slot = self.idle.pop()
             except IndexError:
                 return None
-            slot.state = IN_USE
-            slot.borrowed_at = now
-            return slot
+            if slot.generation >= self.oldest and now < self.overtake_until:
+                slot.state = IN_USE
+                slot.holder = holder
+                slot.borrowed_at = now
+                return slot
+            self.idle.append(slot)  # paused, or at the end of its generation, in this very moment
         return None
 
     def join(self, waiter: W, now: float, *, first: bool = False) -> None:
-        """Stand in line; ``first`` for one whose slot turned out dead when it was already his turn.
+        """Stand in line; ``first`` for one whose slot turned out dead when it was its turn already.
 
         Raises:
-            PoolClosedError: the pool was closed for good.
-            LineFullError: ``max_waiting`` borrowers stand in line with nothing being opened for them.
+            Refused: the pool is closed, or ``max_waiting`` borrowers stand in line with nothing on its way for them.
         """
         if self.closed:
-            raise PoolClosedError("the pool is closed for good, nothing can be borrowed from it any more")
-        most = self.policy.max_waiting
-        if most is not None and not first:
-            on_the_way = self.opening + len(self.idle) + max(0, self.policy.max_size - self.size)
-            if len(self.line) - on_the_way >= most:
-                self.refused += 1
-                raise LineFullError(
-                    f"{len(self.line)} borrowers already wait for one of {self.policy.max_size} connections, "
-                    f"and max_waiting is {most}: refused at once"
-                )
+            self._close_idle(self.idle.copy(), CloseReason.CLOSED)  # if ``take`` put one back in the midst of ``close``
+            self.settle(now)
+            raise Refused(Refusal.CLOSED, "the pool is closed for good, nothing can be borrowed from it any more")
         if first:
             waiter.due_at = now
             self.line[waiter] = None
             self.line.move_to_end(waiter, last=False)
         else:
+            self._refuse_if_line_is_full()
+            if waiter.holder == self._handed_from and now - self._handed_at < TIGHT:
+                self._overtaking_until = now + OVERTAKING
             turns = min(1 + len(self.line) // self.policy.max_size, TURNS)
             waiter.due_at = waiter.since + self.policy.fair_after * turns
             self.line[waiter] = None
-        self._front_changed()
         self.settle(now)
 
+    def _refuse_if_line_is_full(self) -> None:
+        most = self.policy.max_waiting
+        if most is None:
+            return
+        on_the_way = self.opening + len(self.idle) + max(0, self.policy.max_size - self.size)
+        if len(self.line) - on_the_way >= most:
+            self.totals.refused += 1
+            raise Refused(
+                Refusal.LINE_FULL,
+                f"{len(self.line)} borrowers already wait for one of {self.policy.max_size} connections, "
+                f"and max_waiting is {most}: refused at once",
+            )
+
     def look(self, waiter: W, now: float) -> float:
-        """A called waiter comes to look: what is idle is his, if he is still in front.
+        """A waiter comes to look: an idle slot is for it, if it is still in front.
 
         Returns:
-            Seconds until he is to look again by himself. One in front who was called and finds nothing was overtaken,
-            and would be with the next return, too: he takes a breath, and is not called meanwhile.
+            Seconds until it is to look again by itself. One in front that was called and finds nothing was overtaken,
+            and would be with the next return, too: it takes a breath, and is not called meanwhile.
         """
         if self.paused or not self.line or next(iter(self.line)) is not waiter:
             waiter.called = False
             self.settle(now)
             return math.inf
-        if (slot := self._pop_idle()) is not None:
+        if (slot := self._next_idle()) is not None:
             self._hand_over(slot, now)
+        elif waiter.called:
+            self._overtaking_until = now + OVERTAKING
         self.settle(now)
         return BREATH if waiter.called and now < waiter.due_at else math.inf
 
     def leave(self, waiter: W, now: float) -> bool:
-        """A waiter gives up. True if he left empty-handed, False if his outcome was there already."""
+        """A waiter gives up. True if it left empty-handed, False if its outcome was there already."""
         if waiter not in self.line:
             return False
         del self.line[waiter]
-        self._front_changed()
         self.settle(now)
         return True
 
     def time_out(self, waiter: W, now: float) -> None:
-        """A waiter's time is up. He leaves, unless his outcome came at the last moment; then he has that."""
+        """A waiter's time is up. It leaves, unless its outcome came at the last moment; then it has that."""
         self.look(waiter, now)
         if self.leave(waiter, now):
-            self.timeouts += 1
+            self.totals.timeouts += 1
 
     def abandon(self, waiter: W, now: float, slot: S | None) -> None:
-        """A waiter vanishes, by Ctrl-C say: he leaves the line, and the slot he was handed goes on to the next."""
+        """A waiter vanishes, by Ctrl-C say: it leaves the line, and the slot that it was handed goes to the next."""
         if not self.leave(waiter, now) and slot is not None and self.give_back(slot, now):
             self.sort_out(slot, now)
 
@@ -131,7 +163,7 @@ class Ledger(Books[S, W]):
         """The borrower is done; a slot that is not in use is left alone. Needs no lock.
 
         Returns:
-            True if ``sort_out`` must follow, under the lock: for somebody who waits, or because the slot is to retire.
+            True if ``sort_out`` must follow, under the lock: the return concerns somebody, or the slot must go.
         """
         if slot.state is not IN_USE:
             return False
@@ -139,28 +171,35 @@ class Ledger(Books[S, W]):
         slot.state = IDLE
         slot.idle_since = now
         self.idle.append(slot)
-        return now >= self.attend_at or now >= slot.retire_at
+        return not self.quiet or slot.generation != self.generation or now >= slot.retire_at
 
     def sort_out(self, slot: S, now: float) -> None:
-        """After ``give_back``: the slot retires if it must, and the line is served."""
-        if now >= slot.retire_at:
-            why: str | None = slot.retire_why
-        elif slot.generation != self.generation and self.can_spare_old():
-            why = "drained"
-        else:
-            why = None
-        if why is not None and self._withdraw(slot):
-            self._retire(slot, why)
+        """After ``give_back``: the slot is closed if it must go, and the line is served."""
+        reason = self._reason_to_go(slot, now)
+        if reason is not None and self._withdraw(slot):
+            self._retire(slot, reason)
         self.settle(now)
 
-    def discard(self, slot: S, now: float, why: str) -> None:
+    def discard(self, slot: S, now: float, reason: CloseReason) -> None:
         """Its holder says that the slot's connection is gone or no good: detached, invalidated, vanished."""
         if slot.state is GONE:
             return
         if slot.state is IN_USE:
             slot.use_time.add(now - slot.borrowed_at)
-        self._retire(slot, why)
+        elif slot.state is IDLE:
+            self._withdraw(slot)
+        self._retire(slot, reason)
         self.settle(now)
+
+    def recount(self, now: float) -> int:
+        """Put the counts right after slots vanished and nothing but their absence tells. Returns how many."""
+        states = [slot.state for slot in self.slots]
+        vanished = self.size - len(states) + states.count(GONE)
+        if vanished:
+            self.totals.closes[CloseReason.VANISHED] += vanished
+            self.size, self.opening = self.size - vanished, states.count(OPENING)
+            self.settle(now)
+        return vanished
 
     # ---- what jobs report
 
@@ -168,35 +207,76 @@ class Ledger(Books[S, W]):
         """The connection is there, after ``seconds``. ``jitter`` in [0, 1) shortens its life by up to ``JITTER``."""
         if slot.state is not OPENING:
             return
-        self.opens += 1
-        self.opened_generation = slot.generation
-        self.open_time.add(seconds)
-        self.started = True
+        self.totals.opens += 1
+        self.totals.open_time.add(seconds)
         self.reconnecting.recovered()
         slot.idle_since = slot.checked_at = now
-        self.renewed(slot, now, jitter=jitter)
-        self._arrived(slot, now)
+        self.begin_life(slot, now, jitter=jitter)
+        if slot.generation == self.generation:
+            self.started = True
+            self._opened_generation = slot.generation
+            self._arrived(slot, now)
+        else:
+            self._retire(slot, CloseReason.OUTDATED if slot.generation >= self.oldest else self.ended_by)
+            self.settle(now)
 
-    def reopened(self, slot: S, now: float, *, seconds: float, jitter: float) -> None:
-        """A slot that is out has a new connection, in place of one that was closed."""
-        self.closes[slot.retire_why] += 1
-        self.opens += 1
-        self.open_time.add(seconds)
-        self.renewed(slot, now, jitter=jitter)
-
-    def open_failed(self, slot: S, error: BaseException, now: float, *, transient: bool, jitter: float) -> None:
-        """The connect failed. The front waiter gets the real error, unless the outage is one to ride out."""
+    def open_failed(
+        self, slot: S, error: BaseException, now: float, *, began: float, refused: bool, jitter: float
+    ) -> None:
+        """The connection attempt failed. The front waiter gets the real error, unless the outage is ridden out."""
         if slot.state is not OPENING:
             return
         slot.state, self.opening, self.size = GONE, self.opening - 1, self.size - 1
-        self.open_failures += 1
-        self.reconnecting.failed(error, now, transient=transient, jitter=jitter)
-        if self.line and not self.reconnecting.riding_out:
-            waiter, _ = self.line.popitem(last=False)
+        self.totals.open_failures += 1
+        self.reconnecting.failed(error, now, began=began, refused=refused, jitter=jitter)
+        if not self.reconnecting.riding_out:
+            self._tell_of_failure(error)
+        self.settle(now)
+
+    def _tell_of_failure(self, error: BaseException) -> None:
+        told = [watcher for watcher, watch in self.watchers if watch is Watch.WARM]
+        self.watchers = [(watcher, watch) for watcher, watch in self.watchers if watch is not Watch.WARM]
+        if self.line:
+            told.append(self.line.popitem(last=False)[0])
+        for waiter in told:
             waiter.error = error
-            self.reconnecting.last_error = None
             self.to_wake.append(waiter)
-            self._front_changed()
+        if told:
+            self.reconnecting.last_error = None
+
+    def reopening(self) -> int:
+        """A slot that is out is about to be connected again, by its holder. Returns the generation it will be of.
+
+        Raises:
+            Refused: the pool is closed.
+        """
+        if self.closed:
+            raise Refused(Refusal.CLOSED, "the pool is closed for good, so this connection is not opened again")
+        return self.generation
+
+    def reopened(self, slot: S, generation: int, now: float, *, seconds: float, jitter: float) -> None:
+        """The holder of a slot has connected it again, in place of a connection that was invalidated.
+
+        Args:
+            slot: the slot.
+            generation: as ``reopening`` said, before the attempt began.
+            now: the moment.
+            seconds: how long the attempt took.
+            jitter: as for ``opened``.
+
+        Raises:
+            Refused: the pool was closed meanwhile.
+        """
+        self.reopening()
+        self.totals.closes[CloseReason.INVALIDATED] += 1
+        self.totals.opens += 1
+        self.totals.open_time.add(seconds)
+        self.reconnecting.recovered()
+        slot.generation = generation
+        self._opened_generation = max(self._opened_generation, generation)
+        self.draining = self.draining or self.oldest <= generation < self.generation
+        slot.checked_at = now
+        self.begin_life(slot, now, jitter=jitter)
         self.settle(now)
 
     def suspect(self, slot: S, now: float) -> None:
@@ -205,7 +285,7 @@ class Ledger(Books[S, W]):
             self._set_aside(slot, now)
 
     def suspect_idle(self, slot: S, now: float) -> None:
-        """As ``suspect``, for one seen idle; if a borrower was quicker it is his."""
+        """As ``suspect``, for one seen idle; if a borrower was quicker, that has it."""
         if self._withdraw(slot):
             self._set_aside(slot, now)
 
@@ -222,41 +302,41 @@ class Ledger(Books[S, W]):
             slot.checked_at = now
             self._arrived(slot, now)
         else:
-            self.discard(slot, now, "dead")
+            self.discard(slot, now, CloseReason.DEAD)
 
     def _arrived(self, slot: S, now: float) -> None:
-        if slot.generation != self.generation:
-            self._retire(slot, "outdated")
-        elif self.size > self.policy.max_size and not self.line:
-            self._retire(slot, "resized")
-        elif now >= slot.retire_at:
-            self._retire(slot, slot.retire_why)
+        reason = self._reason_to_go(slot, now)
+        if reason is not None:
+            self._retire(slot, reason)
         elif self.line and not self.paused:
-            if self.size > self.policy.max_size:
-                slot.retire_at, slot.retire_why = -math.inf, "resized"
             self._hand_over(slot, now)
         else:
             slot.state, self.opening = IDLE, self.opening - 1
             self.idle.appendleft(slot)
-        if self.draining and (outdated := self._outdated()) and self._withdraw(outdated[0]):
-            self._retire(outdated[0], "drained")
+        if self.draining and (outdated := self._outdated()) and self.can_spare_old() and self._withdraw(outdated[0]):
+            self._retire(outdated[0], CloseReason.DRAINED)
         self.settle(now)
 
-    # ---- upkeep and operations
+    # ---- upkeep
 
     def upkeep(self, now: float) -> None:
         """Retire what is too old, shrink what is surplus, have checked what was quiet for long, refill, retry."""
         policy = self.policy
-        self.condemn([slot for slot in self.idle.copy() if now >= slot.retire_at], now)
+        self._close_idle([slot for slot in self.idle.copy() if now >= slot.retire_at], CloseReason.MAX_LIFETIME)
         if policy.max_idle is not None:
             surplus = max(0, self.size - policy.min_size)
             stale = [slot for slot in self.idle.copy() if now >= slot.idle_since + policy.max_idle]
-            self.condemn(stale[:surplus], now, "max_idle")
+            self._close_idle(stale[:surplus], CloseReason.MAX_IDLE)
         if policy.keepalive is not None:
             for slot in self.idle.copy():
                 if now >= quiet_since(slot) + policy.keepalive:
                     self.suspect_idle(slot, now)
         self.settle(now)
+
+    def _close_idle(self, slots: Iterable[S], reason: CloseReason) -> None:
+        for slot in slots:
+            if self._withdraw(slot):
+                self._retire(slot, reason)
 
     def leaks(self, now: float) -> list[S]:
         """Slots that have been out for longer than ``leak_after`` and not been told of yet; they count as told now."""
@@ -265,11 +345,14 @@ class Ledger(Books[S, W]):
             return []
         leaks = [slot for slot in self._out_untold() if now >= slot.borrowed_at + patience]
         for slot in leaks:
-            slot.leak_told = True
+            slot.leak_told_at = slot.borrowed_at
         return leaks
 
+    def _living(self) -> list[S]:
+        return [slot for slot in self.slots if slot.state is not GONE]
+
     def _out_untold(self) -> list[S]:
-        return [slot for slot in self.slots if slot.state is IN_USE and not slot.leak_told]
+        return [slot for slot in self.slots if slot.state is IN_USE and slot.leak_told_at != slot.borrowed_at]
 
     def next_due(self, now: float) -> float:
         """When ``upkeep`` next has something to do, at the earliest; infinity for never.
@@ -278,7 +361,7 @@ class Ledger(Books[S, W]):
         """
         policy = self.policy
         idle = self.idle.copy()
-        due = [slot.retire_at for slot in self.slots if slot.state is IDLE or now < slot.retire_at]
+        due = [slot.retire_at for slot in self._living() if slot.state is IDLE or now < slot.retire_at]
         if self.size > policy.min_size and policy.max_idle is not None:
             due.append(min((slot.idle_since for slot in idle), default=now) + policy.max_idle)
         if self.size and policy.keepalive is not None:
@@ -286,59 +369,85 @@ class Ledger(Books[S, W]):
         if policy.leak_after is not None:
             due.extend(slot.borrowed_at + policy.leak_after for slot in self._out_untold())
         if self.reconnecting.failures and not self.opening and self.wanted() > 0:
-            due.append(max(self.reconnecting.retry_at, now))
+            waited_for = self.somebody_waits_for_a_connection()
+            due.append(max(self.reconnecting.retry_at(somebody_waits=waited_for), now))
         return min(due, default=math.inf)
 
-    def condemn(self, slots: Iterable[S], now: float, why: str | None = None) -> None:
-        """Retire these: the idle ones now, those that are out when they come back."""
-        for slot in slots:
-            slot.retire_why = why or slot.retire_why
-            slot.retire_at = -math.inf
-            if self._withdraw(slot):
-                self._retire(slot, slot.retire_why)
+    # ---- operations
+
+    def warm_up(self, watcher: W, now: float) -> None:
+        """Keep the minimum from now on; the watcher is told when it is open, or gets the error of an attempt.
+
+        Raises:
+            Refused: the pool is closed.
+        """
+        if self.closed:
+            raise Refused(Refusal.CLOSED, "the pool is closed for good, and cannot be warmed up")
+        self.started = True
+        self.watchers.append((watcher, Watch.WARM))
         self.settle(now)
 
-    def dispose(self, now: float, why: str = "disposed") -> None:
-        """Retire everything there is, and rest until the next borrow."""
-        self.started = False
-        self.generation += 1
-        self.condemn(list(self.slots), now, why)
-
     def resize(self, policy: PoolPolicy, now: float) -> None:
-        """Go by these numbers from now on. What is too much is closed: idle ones now, then those out longest."""
+        """Go by these numbers from now on. While the pool is over its maximum, connections go as they are met."""
         self.policy = policy
-        surplus = max(0, self.size - policy.max_size)
-        out = sorted((slot for slot in self.slots if slot.state is IN_USE), key=lambda slot: slot.borrowed_at)
-        self.condemn([*self.idle.copy(), *out][:surplus], now, "resized")
+        self.settle(now)
 
     def drain(self, now: float) -> None:
         """Replace every connection: idle ones new before old, those that are out when they come back."""
         self.generation += 1
         self.draining = True
-        self._front_changed()
         self.settle(now)
 
-    def pause(self, now: float) -> None:
-        """Nobody gets a connection until ``resume``; borrowers stand in line."""
+    def invalidate(self, slot: S | None, now: float) -> None:
+        """The server went away under this slot's connection: all that were opened before now must go.
+
+        Those who find out later that theirs has gone the same way change nothing more.
+        """
+        if slot is None or opened_in(slot) >= self.oldest:
+            self._end_generation(CloseReason.INVALIDATED, now)
+
+    def dispose(self, now: float) -> None:
+        """Everything there is must go; rest until the next borrow, unless somebody is warming the pool up."""
+        self.started = any(watch is Watch.WARM for _, watch in self.watchers)
+        self._end_generation(CloseReason.DISPOSED, now)
+
+    def _end_generation(self, reason: CloseReason, now: float) -> None:
+        self.generation += 1
+        self.oldest = self.generation
+        self.ended_by = reason
+        self.draining = False
+        self._refresh()
+        self._close_idle(self.idle.copy(), reason)
+        self.settle(now)
+
+    def pause(self, now: float, watcher: W | None = None) -> None:
+        """Nobody gets a connection until ``resume``; borrowers stand in line. The watcher is told when all are back."""
         self.paused = True
-        self._front_changed()
+        if watcher is not None:
+            self.watchers.append((watcher, Watch.ALL_BACK))
         self.settle(now)
 
     def resume(self, now: float) -> None:
-        """Serve the line again. Whoever waits for the pause to be complete waits in vain, and is told."""
+        """Serve the line again. Those who wait for the pause to be complete wait in vain, and are told."""
         self.paused = False
-        if not self.closed:
-            self.to_wake.extend(self.watchers)
-            self.watchers.clear()
-        self._front_changed()
+        self.to_wake.extend(watcher for watcher, watch in self.watchers if watch is Watch.ALL_BACK)
+        self.watchers = [(watcher, watch) for watcher, watch in self.watchers if watch is not Watch.ALL_BACK]
         self.settle(now)
 
-    def close(self, now: float) -> None:
-        """Refuse newcomers and those in line, retire what is idle now and what is out when it comes back."""
+    def close(self, now: float, watcher: W | None = None) -> None:
+        """Refuse newcomers, those in line and those who warm up; close what is idle now and what is out on return."""
         self.closed = True
-        while self.line:
-            waiter, _ = self.line.popitem(last=False)
-            waiter.error = PoolClosedError("the pool was closed while this borrower waited for a connection")
+        self.started = False
+        told = [warming for warming, watch in self.watchers if watch is Watch.WARM]
+        self.watchers = [(other, watch) for other, watch in self.watchers if watch is not Watch.WARM]
+        for waiter in [*self.line, *told]:
+            waiter.error = Refused(Refusal.CLOSED, "the pool was closed while this borrower waited for a connection")
             self.to_wake.append(waiter)
-        self._front_changed()
-        self.dispose(now, "closed")
+        self.line.clear()
+        if watcher is not None:
+            self.watchers.append((watcher, Watch.ALL_CLOSED))
+        self._end_generation(CloseReason.CLOSED, now)
+
+    def forget(self, watcher: W) -> None:
+        """The watcher waits no longer."""
+        self.watchers = [(other, watch) for other, watch in self.watchers if other is not watcher]

@@ -1,7 +1,8 @@
-"""Facts about a pool at one moment, and the histogram they are counted in."""
+"""A pool's numbers: what is counted, the histogram it is counted in, and the snapshot that users see."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import frexp
@@ -76,6 +77,21 @@ class Histogram:
         return f"<Histogram count={self.count} mean={self.mean:.6f}s longest={self.longest:.6f}s>"
 
 
+@dataclass(kw_only=True)
+class Totals:
+    """What a pool has counted so far. Outlives the pool when SQLAlchemy rebuilds it. Not thread-safe by itself."""
+
+    timeouts: int = 0
+    refused: int = 0
+    opens: int = 0
+    open_failures: int = 0
+    closes: Counter[str] = field(default_factory=Counter)
+    wait_time: Histogram = field(default_factory=Histogram)
+    use_time: Histogram = field(default_factory=Histogram)
+    """Of slots that are gone; a slot that lives keeps its own."""
+    open_time: Histogram = field(default_factory=Histogram)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolStats:
     """A pool at one moment: one consistent snapshot. ``idle + in_use + opening == size``.
@@ -89,16 +105,14 @@ class PoolStats:
         min_size: the policy's minimum.
         max_size: the policy's maximum.
         borrows: how often a connection was borrowed so far.
-        timeouts: borrowers who gave up after ``timeout``.
+        timeouts: borrowers that gave up after ``timeout``.
         refused: borrowers refused because the line was full.
         opens: connections opened so far.
-        open_failures: connects that failed so far.
-        closes: connections closed so far, by reason (``max_idle``, ``max_lifetime``, ``dead``, ``invalidated``,
-            ``detached``, ``unfit``, ``vanished``, ``drained``, ``outdated``, ``resized``,
-            ``disposed``, ``closed``).
-        wait_time: how long those borrowers waited who had to stand in line and were served.
+        open_failures: connection attempts that failed so far.
+        closes: connections closed so far, by reason; the words are those of ``CloseReason``.
+        wait_time: how long those borrowers waited that had to stand in line and were served.
         use_time: how long connections were out.
-        open_time: how long connects took.
+        open_time: how long successful connection attempts took.
     """
 
     size: int

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from hypothesis import HealthCheck, settings
+
 from dbkit.core.ledger import Ledger
+from dbkit.core.matching import Lasting
 from dbkit.core.policy import PoolPolicy
+from dbkit.core.reasons import CloseReason
 from dbkit.core.stats import Histogram
-from dbkit.core.types import Open, State
+from dbkit.core.types import Close, Open, State
 
 
 @dataclass(eq=False)
@@ -21,8 +25,8 @@ class Slot:
     checked_at: float = 0.0
     borrowed_at: float = 0.0
     retire_at: float = math.inf
-    retire_why: str = ""
-    leak_told: bool = False
+    leak_told_at: float = -math.inf
+    holder: object = None
     use_time: Histogram = field(default_factory=Histogram)
 
 
@@ -33,15 +37,24 @@ class Waiter:
     since: float
     due_at: float = 0.0
     called: bool = False
+    holder: object = None
+    context: object = None
     slot: Slot | None = None
     error: BaseException | None = None
 
 
-def book(**numbers: object) -> Ledger[Slot, Waiter]:
-    return Ledger(PoolPolicy(**numbers), Slot)  # type: ignore[arg-type]
+Pool = Ledger[Slot, Waiter]
+
+steady = settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+"""For every property: the same examples each time, however slow the machine is."""
 
 
-def todo(ledger: Ledger[Slot, Waiter], kind: type) -> list:
+def book(*, lasting: Lasting | None = None, **numbers: object) -> Pool:
+    """Return a ledger with these numbers."""
+    return Ledger(PoolPolicy.of(**numbers), Slot, lasting)
+
+
+def todo(ledger: Pool, kind: type) -> list:
     """Take all there is to do of one kind."""
     found = [action for action in ledger.todo if isinstance(action, kind)]
     for action in found:
@@ -49,28 +62,55 @@ def todo(ledger: Ledger[Slot, Waiter], kind: type) -> list:
     return found
 
 
-def give_back(ledger: Ledger[Slot, Waiter], slot: Slot, now: float) -> None:
+def closed(ledger: Pool) -> list[tuple[Slot, CloseReason]]:
+    """Take the connections that are to be closed, each with the reason."""
+    return [(action.slot, action.reason) for action in todo(ledger, Close)]
+
+
+def woken(ledger: Pool) -> list[Waiter]:
+    """Wake everybody who is to be woken."""
+    found = list(ledger.to_wake)
+    ledger.to_wake.clear()
+    return found
+
+
+def queued(ledger: Pool, now: float = 0.0, holder: object = None, *, first: bool = False) -> Waiter:
+    """Return a waiter that has joined the line."""
+    waiter = Waiter(now, holder=holder)
+    ledger.join(waiter, now, first=first)
+    return waiter
+
+
+def give_back(ledger: Pool, slot: Slot, now: float) -> None:
     """A return, as a driver does it."""
     if ledger.give_back(slot, now):
         ledger.sort_out(slot, now)
 
 
-def grow(ledger: Ledger[Slot, Waiter], now: float = 0.0) -> list[Slot]:
-    """Let every connect that is due succeed."""
+def grow(ledger: Pool, now: float = 0.0) -> list[Slot]:
+    """Let every connection attempt that is due succeed."""
     slots = [action.slot for action in todo(ledger, Open)]
     for slot in slots:
         ledger.opened(slot, now, seconds=0.001, jitter=0.0)
     return slots
 
 
-def borrowed(ledger: Ledger[Slot, Waiter], count: int, now: float = 0.0) -> list[Slot]:
+def fail(ledger: Pool, now: float, *, began: float | None = None, refused: bool = False) -> list[Slot]:
+    """Let every connection attempt that is due fail; by itself it began this very moment."""
+    slots = [action.slot for action in todo(ledger, Open)]
+    for slot in slots:
+        error = PermissionError("refused") if refused else OSError("away")
+        ledger.open_failed(slot, error, now, began=now if began is None else began, refused=refused, jitter=0.0)
+    return slots
+
+
+def borrowed(ledger: Pool, count: int, now: float = 0.0, holder: object = None) -> list[Slot]:
     """Borrow so many, growing as needed."""
     slots = []
     for _ in range(count):
-        slot = ledger.take(now)
+        slot = ledger.take(now, holder)
         if slot is None:
-            waiter = Waiter(now)
-            ledger.join(waiter, now)
+            waiter = queued(ledger, now, holder)
             grow(ledger, now)
             if waiter.called:
                 ledger.look(waiter, now)

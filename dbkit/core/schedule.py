@@ -1,0 +1,31 @@
+"""When a pool's upkeep is due: the bookkeeping of its alarms.
+
+Pure: no clock, no thread. **Ask first, note afterwards**: an alarm is asked for and then noted. Between the two an
+exception from outside may strike; then the clock rings once too often, which is harmless. The other way round it would
+never ring again.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class Alarm:
+    """The rings that were asked for and have not come yet. Safe to use from any thread."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending: set[float] = set()
+
+    def wants(self, due: float) -> bool:
+        """Whether the clock must be asked to ring at ``due``: no earlier ring is on its way."""
+        return due < min(tuple(self._pending), default=math.inf)
+
+    def asked(self, due: float) -> None:
+        """The clock was asked to ring at ``due``."""
+        self._pending.add(due)
+
+    def rang(self, due: float) -> None:
+        """The ring of ``due`` came."""
+        self._pending.discard(due)

@@ -1,0 +1,143 @@
+"""The changes: every mutant of a file, in a fixed order, each with a name that does not depend on line numbers."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult,
+}
+CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "popleft": "pop", "appendleft": "append"}
+DELETED = (ast.Expr, ast.Assign, ast.AugAssign, ast.Raise, ast.Delete)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        path: the file, below the project's root.
+        function: the dotted name of the function that it is in.
+        change: the code before and after it, with a number if the same change can be made more than once.
+        code: the function, changed.
+    """
+
+    path: str
+    function: str
+    change: str
+    code: CodeType
+
+    @property
+    def name(self) -> str:
+        """What the list of survivors knows it by."""
+        return f"{self.path} {self.function}: {self.change}"
+
+
+def mutants_of(path: str) -> Iterator[Mutant]:
+    """Every mutant of the functions of a file, in the order of its text."""
+    tree = ast.parse(Path(path).read_text(), path)
+    seen: Counter[str] = Counter()
+    for function, node in _functions(tree, ""):
+        if function.endswith("__repr__"):
+            continue
+        for place in [inner for inner in _walk(node) if inner is not node]:
+            for old, new in _changes(place):
+                change = f"{_text(old)}  ->  {_text(new)}"
+                seen[function + change] += 1
+                if seen[function + change] > 1:
+                    change += f"  ({seen[function + change]})"
+                yield Mutant(path, function, change, _compiled(tree, place, new, path, function))
+
+
+def _functions(node: ast.AST, within: str) -> Iterator[tuple[str, ast.AST]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield within + child.name, child
+        elif isinstance(child, ast.ClassDef):
+            yield from _functions(child, f"{within}{child.name}.")
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
+    """All that is carried out: no annotation, decorator, default, docstring or message of an error."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "args") and not isinstance(node, ast.Call):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue
+            if isinstance(child, ast.AST):
+                yield from _walk(child)
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    match node:
+        case ast.Compare(ops=[op, *_]) if type(op) in COMPARISONS:
+            for number, op in enumerate(node.ops):
+                new = copy.deepcopy(node)
+                new.ops[number] = COMPARISONS[type(op)]()
+                yield node, new
+        case ast.BoolOp():
+            new = copy.deepcopy(node)
+            new.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+            yield node, new
+        case ast.UnaryOp(op=ast.Not()):
+            yield node, node.operand
+        case ast.BinOp() if type(node.op) in ARITHMETIC:
+            new = copy.deepcopy(node)
+            new.op = ARITHMETIC[type(node.op)]()
+            yield node, new
+        case ast.Constant(value=bool()):
+            yield node, ast.Constant(not node.value)
+        case ast.Constant(value=int() | float()):
+            yield node, ast.Constant(node.value + 1)
+        case ast.Call(func=ast.Name(id=name)) if name in CALLS:
+            new = copy.deepcopy(node)
+            new.func.id = CALLS[name]
+            yield node, new
+        case ast.Call(func=ast.Attribute(attr=name)) if name in CALLS:
+            new = copy.deepcopy(node)
+            new.func.attr = CALLS[name]
+            yield node, new
+    if isinstance(node, DELETED):
+        yield node, ast.Pass()
+
+
+def _text(node: ast.AST) -> str:
+    return " ".join(ast.unparse(node).split())
+
+
+def _compiled(tree: ast.Module, place: ast.AST, new: ast.AST, path: str, function: str) -> CodeType:
+    class Replace(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            return new if node is place else self.generic_visit(node)
+
+    memo: dict[int, object] = {id(place): place}  # everything is copied but the place itself, which must be found again
+    changed = ast.fix_missing_locations(Replace().visit(copy.deepcopy(tree, memo)))
+    code = compile(changed, path, "exec")
+    for name in function.split("."):
+        code = next(inner for inner in code.co_consts if isinstance(inner, CodeType) and inner.co_name == name)
+    return code
