@@ -5,7 +5,14 @@ from typing import Any
 from dbkit.core.policy import PoolPolicy
 from dbkit.core.stats import PoolStats
 from dbkit.credentials.errors import CredentialError
-from dbkit.errors import DbkitError, EmbeddedServerError, Fault, MigrationError, SettingsError
+from dbkit.errors import (
+    DbkitError,
+    EmbeddedServerError,
+    Fault,
+    MigrationError,
+    PatchedTooLateError,
+    SettingsError,
+)
 from dbkit.manager import DatabaseConnectionManager
 from dbkit.naming import NAMING_CONVENTION
 from dbkit.pool.elastic import ElasticPool
@@ -24,6 +31,7 @@ __all__ = [
     "Fault",
     "LineFullError",
     "MigrationError",
+    "PatchedTooLateError",
     "PoolClosedError",
     "PoolPolicy",
     "PoolStats",

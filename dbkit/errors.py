@@ -57,8 +57,19 @@ class SettingsError(DbkitError, ValueError):
 
 
 class MigrationError(DbkitError):
-    """A migration could not run: another process held the lock for too long, or nothing tells where the scripts are."""
+    """A migration could not run: another holds the lock, no scripts are found, or env.py would migrate elsewhere."""
 
 
 class EmbeddedServerError(DbkitError):
     """An embedded PostgreSQL server could not be found, made, started or stopped. The message says what to do."""
+
+
+class PatchedTooLateError(DbkitError):
+    """gevent or eventlet patched the process after the pool had been made with real threads and locks."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the process was patched by gevent or eventlet after this pool had been made, so a borrower that waits "
+            "would block every greenlet: call gevent.monkey.patch_all() (or eventlet.monkey_patch()) before making "
+            "the pool or its engine, first thing in the program"
+        )

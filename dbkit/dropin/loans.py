@@ -16,15 +16,14 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import WeakSet
 
 import psycopg2
 
 from dbkit.dropin.errors import ClosedError, NoConnectionError, NotLentError
 from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
+from dbkit.runtime.forks import start_afresh
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -131,7 +130,7 @@ class Loans:
         self._note = note
         self._tidy = tidy
         self._out: dict[int, tuple[LentConnection, PoolProxiedConnection, Any]] = {}
-        _everywhere.add(self)
+        start_afresh(self, Loans._leave_to_parent)
 
     def warm_up(self, timeout: float | None = None) -> None:
         """Have the pool open its ``min_size`` connections.
@@ -211,15 +210,3 @@ def as_dropin_error(error: PoolTimeoutError | LineFullError | PoolClosedError) -
     if isinstance(error, PoolClosedError):
         return ClosedError(f"Connection pool is closed: {error}")
     return NoConnectionError(f"No connections available: {error}")
-
-
-_everywhere: WeakSet[Loans] = WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for loans in list(_everywhere):
-        loans._leave_to_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

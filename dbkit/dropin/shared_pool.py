@@ -10,7 +10,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -18,6 +17,7 @@ from weakref import WeakSet
 from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
 from dbkit.dropin.loans import lender_of
 from dbkit.dropin.unwrap import lend_from, plain_manager
+from dbkit.runtime.forks import start_afresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +50,7 @@ class SharedPool:
         self._failure: Exception | None = None
         """What the last attempt to make the pool ended with, and how many did so."""
         self._renew_lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew_lock)
+        start_afresh(self, SharedPool._renew_lock)
 
     def _renew_lock(self) -> None:
         """At the start, and in a forked child, whose parent may have held it in another thread."""

@@ -16,19 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dbkit.embedded import launch
 from dbkit.errors import EmbeddedServerError
+from dbkit.runtime.forks import start_afresh
 
 SCRIPT = Path(__file__).with_name("guard_process.py")
 MARGIN = 30.0  # seconds beyond what was asked of the guard, before it counts as lost (its own worst case)
 LEAVE = 35.0  # seconds for the guard to stop the server by ever more force
-
-_live: weakref.WeakSet[Guard] = weakref.WeakSet()
 
 
 class Guard:
@@ -48,7 +46,7 @@ class Guard:
         self._keep: socket.socket | None = None
         self._link, theirs = socket.socketpair()
         spec = json.dumps({"remove": [str(folder) for folder in remove], "goodbye": int(goodbye)})
-        _live.add(self)
+        start_afresh(self, Guard.forget)
         try:
             with log.open("ab") as complaints:
                 self._process = subprocess.Popen(
@@ -153,14 +151,6 @@ class Guard:
         self._turn = threading.Lock()
         self.hold_port(None)
         self._drop_hold()
-
-
-def _forget_all() -> None:
-    for guard in list(_live):
-        guard.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)
 
 
 def lock_file(path: Path, timeout: float) -> int:

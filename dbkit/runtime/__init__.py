@@ -1,1 +1,1 @@
-"""The machinery that a pool runs on: threads, background jobs, one alarm clock, and what a fork changes."""
+"""All that a pool asks of its surroundings: the five verbs (``base.py``), how threads fulfil them, and forks."""

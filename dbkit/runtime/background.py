@@ -1,26 +1,25 @@
-"""What works in the background: one alarm clock for all pools of the process, and a thread for each job that may block.
+"""One alarm clock for all pools of the process.
 
-Both are daemons that exist only while there is something to do: the clock sleeps until the next alarm is due, with no
-ticking, and ends when none is left; a job's thread ends with the job. Neither keeps a pool alive: alarms hold weak
-references, and a job ends with its work. After a fork the child starts with none of the parent's.
+Its thread is a daemon that exists only while an alarm is set: it sleeps until the next one is due, with no ticking, and
+ends when none is left. It keeps no pool alive: alarms hold weak references. After a fork the child starts with none.
 
-Everything here may be called from inside the garbage collector, on a thread that is in the middle of this very code:
-a connection that leaks comes back whenever the collector finds it. So nothing here takes a lock it could find taken by
-itself: a ``SimpleQueue`` may be put to from anywhere, threads are started by the primitive that needs no lock, and the
-one lock there is, is only ever tried.
+``at`` may be called from inside the garbage collector, on a thread that is in the middle of this very code: a
+connection that leaks comes back whenever the collector finds it. So nothing here takes a lock. What threads share is
+changed by single steps of C code. Where that leaves a gap, a second thread starts: at worst an alarm rings too early.
 """
 
 from __future__ import annotations
 
-import heapq
+import _thread
 import itertools
 import logging
-import os
-from _thread import allocate_lock, start_new_thread
-from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
+from heapq import heappop, heappush
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import ref
+
+from dbkit.runtime.bell import Bell
+from dbkit.runtime.forks import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,65 +28,93 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dbkit.pool")
 
-
-def run_in_background(job: Callable[[], None]) -> None:
-    """Have a job that may block (a connect, a ping, a close) done on a thread of its own.
-
-    A job never waits for a thread: it would be a borrower waiting behind another pool's black hole. What bounds the
-    number of threads is what bounds the jobs, each pool's ``max_size``. Where no thread can be had, as while the
-    interpreter goes down, the job is done right here.
-    """
-    try:
-        start_new_thread(_do, (job,))
-    except RuntimeError:
-        _do(job)
-
-
-def _do(job: Callable[[], None]) -> None:
-    try:
-        job()
-    except Exception:
-        logger.exception("a background job of the pool failed")
+RECOVERY: Final = 1.0
+"""Seconds that the clock rests after it ran out of memory."""
 
 
 class Clock:
-    """Calls back at a time. One thread for any number of alarms, asleep until the first is due."""
+    """Calls back at a time. One thread for any number of alarms, asleep until the first is due.
+
+    Invariants:
+
+    1. The bell that ``_sleeper`` leads to belongs to the clock's thread, and lives as long as that, or less: so however
+       the thread ended, or never began, the next alarm finds no bell and starts another thread.
+    2. A thread that no longer owns that bell leaves. (Two callers may start one each at the same moment.)
+    3. Alarms belong to the clock, not to its thread, and are removed by it alone.
+    """
 
     def __init__(self) -> None:
-        self._new: SimpleQueue[Alarm] = SimpleQueue()
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """No alarm and no thread: at birth, and in a forked child."""
+        self._alarms: list[Alarm] = []
         self._order = itertools.count()
-        self._running = allocate_lock()
-        """Held while the thread lives. Only ever tried."""
+        self._sleeper: Callable[[], Bell | None] = _nobody
 
     def at(self, when: float, ring: Callable[[], None]) -> None:
-        """Call ``ring`` at this time of the monotonic clock, on the clock's thread; it must not block."""
-        self._new.put((when, next(self._order), ring))
-        if self._running.acquire(False):
-            try:
-                start_new_thread(self._run, ())
-            except RuntimeError:  # the interpreter is going down: nothing will be due any more
-                self._running.release()
+        """Call ``ring`` at this time of the monotonic clock, on the clock's thread; it must not block.
 
-    def _run(self) -> None:
-        alarms: list[Alarm] = []
-        while True:
+        If no thread can be had, the alarm is kept, and the next call tries again.
+        """
+        heappush(self._alarms, (when, next(self._order), ring))
+        sleeper = self._sleeper()
+        if sleeper is not None:
+            sleeper.wake()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            _thread.start_new_thread(self._run, (self._new_bell(),))
+        except (RuntimeError, MemoryError):
+            logger.debug("no thread can be had for the clock of the pools; the next alarm tries again")
+
+    def _new_bell(self) -> Bell:
+        bell = Bell()
+        self._sleeper = ref(bell)
+        return bell
+
+    def _run(self, bell: Bell) -> None:
+        failed = False
+        while self._sleeper() is bell:
             try:
-                wait = alarms[0][0] - monotonic() if alarms else 0.0
-                heapq.heappush(alarms, self._new.get(wait > 0, min(max(wait, 0.0), TIMEOUT_MAX)))
-                continue
-            except Empty:
-                pass
-            if alarms and alarms[0][0] <= monotonic():
-                _do(heapq.heappop(alarms)[2])
-            elif not alarms:
-                self._running.release()
-                # An alarm put since the look above found the clock running and left it to us.
-                if self._new.empty() or not self._running.acquire(False):
-                    return
+                if failed:
+                    bell.wait(RECOVERY)
+                failed = False
+                self._ring_or_sleep(bell)
+            except Exception:  # noqa: BLE001 - out of memory: it must not end the upkeep of all pools
+                failed = True
+            except BaseException:  # this thread (or greenlet) is told to end: another one takes over
+                self._start()
+                raise
+
+    def _ring_or_sleep(self, bell: Bell) -> None:
+        if not self._alarms:
+            self._sleeper = _nobody  # from here on an alarm starts a thread of its own
+            if self._alarms and self._sleeper() is None:
+                self._start()  # this one was set just before
+            return
+        left = self._alarms[0][0] - monotonic()
+        if left > 0:
+            bell.wait(left)
+            return
+        alarm = heappop(self._alarms)
+        try:
+            alarm[2]()
+        except MemoryError:
+            heappush(self._alarms, alarm)
+            raise
+        except Exception:
+            logger.exception("a background job of the pool failed")
+
+
+def _nobody() -> None:
+    """In the place of a weak reference to a bell."""
 
 
 class _Background:
-    """What a process has of all this; a forked child gets its own."""
+    """The process's clock."""
 
     clock = Clock()
 
@@ -97,9 +124,11 @@ def call_at(when: float, ring: Callable[[], None]) -> None:
     _Background.clock.at(when, ring)
 
 
-def _after_fork_in_child() -> None:
-    _Background.clock = Clock()
+def _do(job: Callable[[], None]) -> None:
+    try:
+        job()
+    except Exception:
+        logger.exception("a background job of the pool failed")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_Background.clock.start_afresh)

@@ -1,47 +1,97 @@
-"""How a thread waits in line: the only place where a borrower sleeps."""
+"""The five verbs (see ``base.py``) on threads.
+
+The primitives are looked up in ``_thread`` when a runtime is made. So they are gevent's or eventlet's in a process that
+was patched before, and then every "thread" below is a greenlet.
+"""
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-from threading import TIMEOUT_MAX, local
-from typing import Any
+import _thread
+import logging
+from contextvars import Context
+from types import BuiltinFunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+from dbkit.errors import PatchedTooLateError
+from dbkit.runtime import background
+from dbkit.runtime.bell import Bell
+from dbkit.runtime.locks import GreenLock, ThreadLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbkit.runtime.base import OwnedLock
+
+logger = logging.getLogger("dbkit.pool")
 
 
-class Patience(local):
-    """How long the borrow under way on this thread may take, where that is not the pool's ``timeout``."""
+class ThreadWaiter(Bell):
+    """A borrower that stands in line.
 
-    seconds: float | None = None
-
-
-class ThreadWaiter:
-    """A borrower standing in line, and the bell that wakes him.
-
-    The bell says only "come and look"; what happened stands in the fields, which are read and written under the
-    pool's lock. A lock held from birth is the bell: of all of Python's ways to wait it is the cheapest, it takes a
-    timeout, and Ctrl-C gets through to it.
+    Waking says only "come and look"; what happened stands in the fields, which are read and written under the pool's
+    lock.
     """
 
-    __slots__ = ("__weakref__", "_bell", "called", "due_at", "error", "since", "slot")
+    __slots__ = ("called", "context", "due_at", "error", "holder", "since", "slot")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, holder: object = None, context: Context | None = None) -> None:
         self.since = since
         """When the borrow began, in seconds of the monotonic clock."""
         self.due_at = since
         self.called = False
         self.slot: Any = None
         self.error: BaseException | None = None
-        self._bell = allocate_lock()
-        self._bell.acquire()
+        self.holder = holder
+        self.context = context
+        super().__init__()
 
-    def wait(self, seconds: float) -> bool:
-        """Sleep until woken, at most this long. True if woken."""
-        if seconds <= 0:
-            return self._bell.acquire(False)
-        return self._bell.acquire(True, seconds if seconds < TIMEOUT_MAX else TIMEOUT_MAX)
 
-    def wake(self) -> None:
-        """Wake the borrower. Waking twice is waking once; safe from any thread."""
+class ThreadRuntime:
+    """Fulfils ``Runtime``: borrowers are threads, and a job has a daemon thread of its own.
+
+    Raises:
+        PatchedTooLateError: from ``waiter`` and ``spawn``, if the process was patched since this was made.
+    """
+
+    __slots__ = ("who",)
+
+    def __init__(self) -> None:
+        self.who: Final[Callable[[], int]] = _thread.get_ident
+        """The built-in itself, unless the process is patched: it is called at every borrow."""
+
+    def lock(self) -> OwnedLock:
+        """Make a lock that knows its owner."""
+        lock: OwnedLock = ThreadLock() if isinstance(self.who, BuiltinFunctionType) else GreenLock()
+        return lock
+
+    def waiter(self, since: float, holder: object, context: Context | None) -> ThreadWaiter:
+        """Make a waiter. See ``Runtime.waiter``."""
+        if self.who is not _thread.get_ident:
+            raise PatchedTooLateError
+        return ThreadWaiter(since, holder, context)
+
+    def spawn(self, job: Callable[[], None], context: Context | None) -> bool:
+        """Run a job on a daemon thread of its own, in a copy of ``context``. False if no thread can be had.
+
+        A job never waits for a thread: it would be a borrower that waits behind another pool's black hole. What bounds
+        the jobs, each pool's ``max_size``, bounds the threads.
+        """
+        if self.who is not _thread.get_ident:
+            raise PatchedTooLateError
         try:
-            self._bell.release()
-        except RuntimeError:  # it rings already
-            pass
+            own = Context() if context is None else context.copy()
+            _thread.start_new_thread(own.run, (_do, job))
+        except (RuntimeError, MemoryError):
+            return False
+        return True
+
+    def call_at(self, when: float, ring: Callable[[], None]) -> None:
+        """Call ``ring`` at this time of the monotonic clock, on the thread of the process's one clock."""
+        background.call_at(when, ring)
+
+
+def _do(job: Callable[[], None]) -> None:
+    try:
+        job()
+    except Exception:
+        logger.exception("a background job of the pool failed")

@@ -1,0 +1,53 @@
+"""What the tests of the runtime share."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 30.0
+"""Seconds after which a condition is taken for one that never comes true."""
+
+
+class FromOutsideError(BaseException):
+    """Stands for Ctrl-C."""
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Poll until the condition is true and return what it returned."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: the condition in {condition!r}"
+        time.sleep(0.002)
+    return found
+
+
+def strike_at_line(number: int, action: Callable[[], object], *files: str) -> bool:
+    """Run ``action``, and raise in it from outside at the nth line that runs in these files. False if it has fewer."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                sys.settrace(None)
+                raise FromOutsideError
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except FromOutsideError:
+        return True
+    finally:
+        sys.settrace(before)
+    return lines >= number  # struck where nothing gets out, as in a finalizer
