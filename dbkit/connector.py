@@ -1,13 +1,14 @@
-"""One physical connect: the one place where a password or a token meets the driver.
+"""Opens one physical connection: the only place where a password or a token meets the driver.
 
 Invariants:
 
-1. The credential is asked anew for each physical connect, whoever needs it: a session, a query, a migration, upkeep.
+1. The credential is asked for each physical connection, whatever needs it: a session, a query, a migration, upkeep.
 2. A token travels over a network only where TLS proves who the server is, unless the settings allow otherwise by name.
-3. A login that the server rejects is tried once more at once, with another password or token, if there is another.
-   Where logins have worked before it is given ``GRACE`` beyond that: a password is not changed at the server and at
-   whoever gives it in the same moment.
-4. Neither the connector's ``repr`` nor whatever a failed connect raises shows a secret.
+3. A login that the server rejected is tried once more at once, with another password or token, if there is another.
+   Where logins have worked before, a rejection that is certain gets ``GRACE`` beyond that: a password does not change
+   at the server and at the credential's source in the same moment. (What is not certain, the pool rides out anyway.)
+4. Neither the connector's ``repr`` nor any error of a failed connection attempt shows a secret.
+5. A fork waits for the driver's own connecting only, never for a credential or for a pause between two tries.
 """
 
 from __future__ import annotations
@@ -18,75 +19,92 @@ from _thread import get_ident
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import psycopg2
-
-from dbkit.credentials.base import StaticPassword, Token, text_of, without_tracebacks
+from dbkit.credentials.base import Token, text_of, without_tracebacks
+from dbkit.diagnosis.outage import is_refusal
 from dbkit.diagnosis.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.errors import Fault, SettingsError
+from dbkit.pool.creator import Creator
+from dbkit.runtime.forks import connecting
 from dbkit.settings.secret import Secret
 
 if TYPE_CHECKING:
-    from dbkit.credentials.resolve import Renewable
+    from dbkit.credentials.base import BaseCredential
+    from dbkit.settings import DatabaseSettings
 
 logger = logging.getLogger("dbkit.credentials")
 
 GRACE: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds between further tries of a login that worked before and is now rejected, 3 s in all, for a rotation to get
-from one of its two steps to the other. Waited on the connect's own thread; borrowers have their deadlines."""
+from one of its two steps to the other. Waited on the connecting thread; borrowers have their own deadlines."""
 
 
-class Connector:
-    """Opens one connection when it is called: what the pool uses for every physical connect. Thread-safe.
+class Connector(Creator):
+    """Opens one connection when it is called: the pool's creator. Thread-safe.
 
     Args:
         target: where to, for messages.
-        params: keyword arguments for ``psycopg2.connect``.
-        secrets: those of them that are not to be shown, without the password.
+        params: keyword arguments for ``connect``.
+        secrets: those of them that must not be shown, without the password.
         credential: gives the password or token; None leaves it to libpq.
-        refusal: tells what is wrong with sending a token to this server now; None if it may be sent. Asked for each
-            token, since libpq goes by the environment of that moment.
+        refusal: tells why no token may be sent to this server now; None if it may be sent. Asked for each token, since
+            libpq reads the environment of that moment.
+        origins: where the host, user and password came from (see ``origins``), for the text of failed attempts.
+        connect: the driver's own; by default ``psycopg2.connect``.
+        failures: the classes of the errors by which the driver tells that an attempt failed; by default psycopg2's, and
+            ``UnicodeDecodeError``, which psycopg2 raises where the server's message is in an encoding of its own.
 
     Raises:
-        SettingsError: the credential is one that gives tokens, and they must not be sent.
+        SettingsError: the credential gives nothing but tokens, and they must not be sent.
     """
 
-    __slots__ = ("_credential", "_params", "_refusal", "_secrets", "_target", "_trying_again", "_worked")
+    __slots__ = (
+        "_connect",
+        "_credential",
+        "_failures",
+        "_origins",
+        "_params",
+        "_refusal",
+        "_secrets",
+        "_target",
+        "_trying_again",
+        "_worked",
+    )
 
     def __init__(
         self,
         target: str,
         params: Mapping[str, Any],
         secrets: Mapping[str, Secret],
-        credential: Renewable | None,
+        credential: BaseCredential | None,
         refusal: Callable[[], Fault | None],
+        *,
+        origins: str = "",
+        connect: Callable[..., Any] | None = None,
+        failures: tuple[type[BaseException], ...] | None = None,
     ) -> None:
+        if connect is None or failures is None:
+            import psycopg2
+
+            connect = connect or psycopg2.connect
+            failures = failures or (psycopg2.Error, UnicodeDecodeError)
         self._target = target
         self._params = dict(params)
         self._secrets = dict(secrets)
         self._credential = credential
         self._refusal = refusal
+        self._origins = f"dbkit tried {target}" + (f": {origins}" if origins else "")
+        self._connect: Callable[..., Any] = connect
+        self._failures = failures
         self._worked = False
         self._trying_again: set[int] = set()
         """The threads whose login was rejected and is tried again."""
-        if getattr(credential, "gives_tokens", False):
+        if credential is not None and credential.gives_tokens:
             self._admit_tokens()
 
-    def password(self) -> Secret | Token | None:
-        """What to log in with now; None leaves it to libpq. Asked anew for each physical connect.
-
-        Raises:
-            CredentialError: it could not be had.
-            SettingsError: it is a token, and must not travel to this server.
-        """
-        return self._admitted(self._credential.current()) if self._credential is not None else None
-
-    def _renewed(self, rejected: Secret | Token) -> Secret | Token | None:
-        return self._admitted(self._credential.renewed(rejected)) if self._credential is not None else None
-
-    def _admitted(self, proof: str | Secret | Token | None) -> Secret | Token | None:
+    def _admitted(self, proof: Secret | Token) -> Secret | Token:
         if isinstance(proof, Token):
             self._admit_tokens()
-        return Secret(proof) if isinstance(proof, str) else proof
+        return proof
 
     def _admit_tokens(self) -> None:
         fault = self._refusal()
@@ -94,7 +112,7 @@ class Connector:
             raise SettingsError([fault])
 
     def renew(self) -> None:
-        """Have the next connects log in with a fresh token, where the credential is one that gives any.
+        """Fetch a fresh token for the next connections, where the credential gives any.
 
         Raises:
             CredentialError: there is none to be had; the one at hand stays in use.
@@ -103,58 +121,69 @@ class Connector:
             self._credential.refresh()
 
     def pending(self) -> str | None:
-        """What connects under way wait for, if it is not the server."""
+        """What connection attempts under way wait for, if it is not the server."""
         if self._trying_again:
             return f"{self._target} rejected the login, which is tried again with what {self._credential!r} gives"
-        pending = getattr(self._credential, "pending", None)
-        return pending() if pending is not None else None
+        return self._credential.pending() if self._credential is not None else None
 
-    def __call__(self) -> psycopg2.extensions.connection:
-        proof = self.password()
+    def __call__(self) -> Any:
+        """Open a connection.
+
+        Raises:
+            the driver's own error: the attempt failed; its text ends with the target and the settings' origins.
+            CredentialError: there is no password or token to be had.
+            SettingsError: it is a token, and must not travel to this server.
+        """
+        credential = self._credential
+        if credential is None:
+            return self._connected(None)
+        proof = self._admitted(credential.current())
         try:
             connection = self._connected(proof)
-        except (psycopg2.Error, UnicodeDecodeError) as error:
-            if proof is None or isinstance(self._credential, StaticPassword) or not is_rejection(error):
+        except self._failures as error:
+            if credential.fixed or not is_rejection(error):
                 raise
             self._trying_again.add(get_ident())
             try:
-                connection = self._once_more(proof, error)
+                connection = self._once_more(credential, proof, error)
             except BaseException:
-                self._worked = False  # the next ones are told at once, until one is let in
+                self._worked = False  # the next ones are told at once, until a login succeeds
                 raise
             finally:
                 self._trying_again.discard(get_ident())
         self._worked = True
         return connection
 
-    def _once_more(self, rejected: Secret | Token, error: Exception) -> psycopg2.extensions.connection:
+    def _once_more(self, credential: BaseCredential, rejected: Secret | Token, error: BaseException) -> Any:
         """Log in with another password or token than the rejected one, or raise ``error``, or one like it."""
-        for delay in (0.0, *(GRACE if self._worked else ())):
+        grace = GRACE if self._worked and is_refusal(error) else ()
+        for delay in (0.0, *grace):
             time.sleep(delay)
-            fresh = self._renewed(rejected)
+            fresh = credential.renewed(rejected)
             if fresh is None and not delay:
                 continue  # there is no other yet
-            logger.info("%s rejected the login; once more, with what %r gives now", self._target, self._credential)
-            rejected = fresh or rejected
+            logger.info("%s rejected the login; once more, with what %r gives now", self._target, credential)
+            rejected = self._admitted(fresh) if fresh is not None else rejected
             try:
                 return self._connected(rejected)
-            except (psycopg2.Error, UnicodeDecodeError) as next_error:
+            except self._failures as next_error:
                 error = next_error
                 if not is_rejection(next_error):
                     break
         raise error
 
-    def _connected(self, proof: Secret | Token | None) -> psycopg2.extensions.connection:
+    def _connected(self, proof: Secret | Token | None) -> Any:
         try:
-            return self._connect(**self._params, **self._revealed(proof))
+            with connecting():
+                return self._connect(**self._params, **self._revealed(proof))
         except UnicodeEncodeError:
             pass  # its `object` is all that was to be sent
         except BaseException as error:  # noqa: BLE001 - passed on
+            if isinstance(error, self._failures):
+                _add_line(error, self._origins)
             # the frames below hold the password in their locals, and error trackers record locals
             raise without_tracebacks(error)  # noqa: B904 - it is the same error
         raise SettingsError([Fault("connect_args", "hold text that is not valid UTF-8")])
-
-    _connect: Callable[..., psycopg2.extensions.connection] = staticmethod(psycopg2.connect)
 
     def _revealed(self, proof: Secret | Token | None) -> dict[str, str]:
         revealed = {key: secret.reveal() for key, secret in self._secrets.items()}
@@ -164,3 +193,29 @@ class Connector:
 
     def __repr__(self) -> str:
         return f"<Connector to {self._target}>"
+
+
+def origins(settings: DatabaseSettings, given: BaseCredential | None = None) -> str:
+    """Where the host, user and password came from, in one line without secrets.
+
+    Args:
+        settings: who connects to what.
+        given: the credential that was given in code, in place of the settings'.
+    """
+    password = f"{given!r}, given in code" if given is not None else settings.origin("password")
+    found = {"host": settings.origin("host"), "user": settings.origin("username"), "password": password}
+    return ", ".join(f"{name} from {origin}" for name, origin in found.items())
+
+
+def _add_line(error: BaseException, line: str) -> None:
+    """Add a line to an error's text, so that log lines show it too, and not tracebacks alone.
+
+    The error stays what it is: its class, SQLSTATE and ``diag``. The line is indented as libpq's advice is, and skipped
+    where the text is judged (``diagnosis/answers.py``).
+    """
+    match error.args:
+        case (str() as text, *more) if not isinstance(error, OSError | UnicodeError):
+            if line not in text:
+                error.args = (f"{text.rstrip()}\n\t{line}", *more)
+        case _:  # its text is made of something else than words
+            error.add_note(line)

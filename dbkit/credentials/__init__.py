@@ -1,9 +1,9 @@
-"""What connects log in with: passwords, and the short-lived tokens of Azure, AWS and Google Cloud.
+"""Passwords, and the short-lived tokens of Azure, AWS and Google Cloud.
 
 >>> db = DatabaseConnectionManager(url, credential=AzureCredential())  # or any function that returns a password
 
 ``Token``: a token and its end. ``Credential``: the protocol, one method ``current()``. ``StaticPassword``,
-``CallableCredential``, ``FileCredential``: without anybody's SDK. ``AzureCredential``, ``AwsRdsCredential``,
+``CallableCredential``, ``FileCredential``: need no SDK. ``AzureCredential``, ``AwsRdsCredential``,
 ``GcpCredential``: need the extra ``azure``, ``aws`` or ``gcp``.
 """
 

@@ -31,12 +31,12 @@ class Signer(Protocol):
 class AwsRdsCredential(RemoteCredential):
     """Tokens for RDS and Aurora, signed by boto3 for one host, port and user.
 
-    Needs the extra ``aws``. Signing asks nobody, but finding the keys to sign with may (a role, a container, an
-    instance). What is not given here comes from the manager's settings. The host must be the database's own name at
-    AWS: through a tunnel or a CNAME give it here, and the other one in the settings.
+    Needs the extra ``aws``. Signing itself sends no request, but finding the keys to sign with may (a role, a
+    container, an instance). An argument that is not given here comes from the manager's settings. The host must be the
+    database's own name at AWS: through a tunnel or a CNAME give it here, and the other one in the settings.
 
-    When the server rejects a token, boto3 starts from nothing, so that changed keys are found; a client you give is
-    only asked to sign again. botocore's own log, at DEBUG, shows what it signs. Thread-safe, fork-safe.
+    When the server rejects a token, boto3 starts again from nothing, so that changed keys are found; a client you give
+    is only asked to sign again. botocore's own log, at DEBUG, shows the request it signs. Thread-safe, fork-safe.
 
     Args:
         host: the host name to sign for.
@@ -45,11 +45,11 @@ class AwsRdsCredential(RemoteCredential):
         region: the database's region; by default that of ``client``, else the one in the host name
             (``NAME.eu-west-1.rds.amazonaws.com``), else boto3's.
         client: boto3's client for ``rds``; by default one of a session of its own, from the usual places.
-        timeout: seconds a connect waits for a token.
+        timeout: seconds that a connection attempt waits for a token.
 
     Raises:
         CredentialError: boto3 is not installed.
-        TypeError, ValueError: an argument is none.
+        TypeError, ValueError: an argument cannot be used.
     """
 
     gives_tokens = True
@@ -80,7 +80,7 @@ class AwsRdsCredential(RemoteCredential):
         self._region, self._client = region, client
 
     def _start_afresh(self) -> None:
-        self._made: Signer | None = None  # in a forked child, its locks may be held for ever
+        self._made: Signer | None = None  # in a forked child, its locks may never be released
         super()._start_afresh()
 
     def bound_to(self, settings: DatabaseSettings) -> Self:
@@ -108,17 +108,17 @@ class AwsRdsCredential(RemoteCredential):
         return bound
 
     def fetch(self) -> Token:
-        """Sign a token; asks AWS only for keys to sign with, and if boto3 has none that are good."""
+        """Sign a token. Asks AWS only for keys to sign with, and only if boto3 has none that are good."""
         if self._host is None or self._username is None:
-            raise CredentialError("it is not known what to sign for: give AwsRdsCredential a host and a username")
+            raise CredentialError("no host or user is known to sign for: give AwsRdsCredential a host and a username")
         signer = self._client or self._made or self._make()
         now = time.time()
         region = self._region or (_region_in(self._host) if self._client is None else None)
         signed = signer.generate_db_auth_token(self._host, self._port or 5432, self._username, region)
         return Token(signed, now + LIFE)
 
-    def fetch_anew(self) -> Token:
-        """Sign with keys that are looked for anew."""
+    def fetch_fresh(self) -> Token:
+        """Sign with keys that boto3 looks for again."""
         self._made = None
         return self.fetch()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from azure.identity import DefaultAzureCredential
 
 AZURE_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
-"""What a token is for: Azure's databases in the public cloud."""
+"""The resource of the tokens: Azure's databases in the public cloud."""
 
 AZURE_GOVERNMENT_SCOPE = "https://ossrdbms-aad.database.usgovcloudapi.net/.default"
 """The same in Azure Government."""
@@ -36,15 +36,15 @@ class AzureCredential(RemoteCredential):
     Needs the extra ``azure``. The user name stays the configured one: the name the identity has in the database. In
     another cloud than the public one give its ``scope``, and to service principals ``AZURE_AUTHORITY_HOST``.
 
-    When the server rejects a token, azure-identity's cache must not give the same one again. The credential made here
-    is made anew then; one you give is asked again, which helps only if it does not cache. Azure itself may repeat a
-    token that is still good, and then the server's rejection stands. Thread-safe, fork-safe.
+    When the server rejects a token, azure-identity's cache must not give the same one again. A credential made here is
+    replaced by a new one then; one you give is asked again, which helps only if it does not cache. Azure itself may
+    repeat a token that is still good, and then the server's rejection stands. Thread-safe, fork-safe.
 
     Args:
-        credential: whatever of azure-identity gives tokens, or anything with its ``get_token``; None for its
+        credential: a credential of azure-identity, or any object with its ``get_token``; None for its
             ``DefaultAzureCredential``, which tries one source after the other (``AZURE_TOKEN_CREDENTIALS`` picks one).
-        scope: what the tokens are for.
-        timeout: seconds a connect waits for a token.
+        scope: the resource of the tokens.
+        timeout: seconds that a connection attempt waits for a token.
 
     Raises:
         CredentialError: azure-identity is not installed.
@@ -81,10 +81,10 @@ class AzureCredential(RemoteCredential):
             kind, told = type(error).__name__, str(error)
         else:
             return Token(got.token, got.expires_on)
-        # an answer that was no good is quoted in the text, and kept in the error: it may hold a token
+        # azure-core quotes a bad answer in its text, and keeps it in the error: it may hold a token
         raise CredentialError(f"{kind}: {_CONTENT.sub('', told).strip()}")
 
-    def fetch_anew(self) -> Token:
+    def fetch_fresh(self) -> Token:
         """Ask with an empty cache."""
         stale, self._made = self._made, None
         if stale is not None:
@@ -94,7 +94,7 @@ class AzureCredential(RemoteCredential):
     def _make(self) -> DefaultAzureCredential:
         from azure.identity import DefaultAzureCredential
 
-        # nobody waits longer for the answer, so a hanging call ends then (left alone it takes 5 minutes, several times)
+        # no caller waits longer, so a hanging call ends then (left alone it takes 5 minutes, several times)
         self._made = DefaultAzureCredential(
             timeout=self.timeout, read_timeout=self.timeout, process_timeout=math.ceil(self.timeout)
         )

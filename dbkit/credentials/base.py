@@ -1,7 +1,7 @@
-"""What a credential is, what it gives, and how long a token is good for. Pure: no clock, no I/O.
+"""A credential, and a token with the time it is good for. Pure: no clock, no I/O.
 
-**The type of what it gives says what it is.** A ``str`` or ``Secret`` is a password. A ``Token`` is a short-lived proof
-of identity that whoever sees it can use, so it demands TLS on its way over a network.
+**The type of what a credential gives says what it is.** A ``str`` or ``Secret`` is a password. A ``Token`` is a
+short-lived proof of identity; everybody who sees it can use it, so it needs TLS on its way over a network.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
-from dbkit.credentials.errors import CredentialError
+from dbkit.errors import DbkitError
 from dbkit.settings.secret import Secret
+
+if TYPE_CHECKING:
+    from dbkit.settings import DatabaseSettings
 
 REFRESH_AHEAD = 300.0
 """Seconds before its end, at most, that a token is refreshed in advance: what Azure's SDK does, and for RDS's tokens of
@@ -43,7 +46,7 @@ class Token:
 
         Raises:
             TypeError: one of the two is of another type.
-            ValueError: the datetime has no time zone, or the number is none.
+            ValueError: the datetime has no time zone, or the number is not finite.
         """
         object.__setattr__(self, "value", value if isinstance(value, Secret) else _secret(value))
         object.__setattr__(self, "expires_at", _seconds(expires_at))
@@ -71,18 +74,72 @@ def _seconds(moment: object) -> float | None:
 
 @runtime_checkable
 class Credential(Protocol):
-    """What dbkit asks for the password or token at each physical connect. Anything with such a method will do."""
+    """Gives the password or token for each new connection. Any object with this method can be a credential."""
 
     def current(self) -> str | Secret | Token:
         """The password or token to log in with now.
 
-        Called from any thread, and asked again when the server rejects the answer. A ``Token`` is kept until shortly
-        before it expires; a plain ``str`` is asked for at every connect.
+        Called from any thread, and called again when the server rejects the answer. A ``Token`` is kept until shortly
+        before it expires; a plain ``str`` is asked for at every connection attempt.
         """
 
 
-class StaticPassword:
+class BaseCredential:
+    """Base class of dbkit's own credentials: all that the connector may ask, with a default for each.
+
+    ``resolve.choose`` wraps anything else that an application gives, so that no code below asks what an object can do.
+    """
+
+    fixed: ClassVar[bool] = False
+    """Whether it always gives the same, so that there is no use in asking again when the server rejects it."""
+
+    gives_tokens: ClassVar[bool] = False
+    """Whether it gives nothing but tokens, so that an unsafe route can be refused before anything is asked."""
+
+    def current(self) -> Secret | Token:
+        """The password or token to log in with now.
+
+        Raises:
+            CredentialError: there is none to be had.
+        """
+        raise NotImplementedError
+
+    def renewed(self, rejected: Secret | Token) -> Secret | Token | None:
+        """Another password or token than the one that the server rejected; None if there is no other.
+
+        Raises:
+            CredentialError: as ``current()``.
+        """
+        found = self.current()
+        return None if text_of(found) == text_of(rejected) else found
+
+    def refresh(self) -> None:
+        """Fetch a fresh token for the next connections; by default there is nothing to do.
+
+        Raises:
+            CredentialError: there is none to be had; the one at hand stays in use.
+        """
+
+    def pending(self) -> str | None:
+        """What it waits for at this moment, as a sentence; None for nothing."""
+        return None
+
+    def bound_to(self, settings: DatabaseSettings) -> BaseCredential:
+        """The credential for connections with these settings; itself, unless its tokens are made for one server.
+
+        Raises:
+            SettingsError: the settings do not say enough.
+        """
+        return self
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+class StaticPassword(BaseCredential):
     """A password that never changes."""
+
+    fixed = True
 
     def __init__(self, password: str | Secret) -> None:
         self._password = password if isinstance(password, Secret) else Secret(password)
@@ -90,15 +147,6 @@ class StaticPassword:
     def current(self) -> Secret:
         """The password."""
         return self._password
-
-    def renewed(self, rejected: Secret | Token) -> None:
-        """None: there is no other."""
-
-    def refresh(self) -> None:
-        """Nothing: there is nobody to ask."""
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +159,7 @@ class Lease:
 
     @classmethod
     def of(cls, token: Token, now: float) -> Self:
-        """The lease of a token that came just now. A short life scales both margins down: a third, and a tenth."""
+        """The lease of a token that arrived just now. A short life scales both margins down: a third, and a tenth."""
         if token.expires_at is None:
             return cls(token, math.inf, math.inf)
         left = max(token.expires_at - now, 0.0)
@@ -127,7 +175,7 @@ class Lease:
 
 
 def text_of(proof: Secret | Token) -> Secret:
-    """The password itself, still wrapped."""
+    """The text to log in with, still wrapped."""
     return proof.value if isinstance(proof, Token) else proof
 
 
@@ -150,8 +198,8 @@ def said(error: BaseException | None) -> str:
     """An error in one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - somebody else's class, which cannot even say what it is
+    except Exception:  # noqa: BLE001 - another library's class, whose text cannot be had
         text = ""
-    if isinstance(error, CredentialError):
+    if isinstance(error, DbkitError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

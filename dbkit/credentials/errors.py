@@ -1,4 +1,4 @@
-"""The error of a login that has nothing to log in with."""
+"""The error of a login that has no password or token."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dbkit.errors import DbkitError
 
 
 class CredentialError(DbkitError, exc.OperationalError):
-    """The password or token to log in with could not be had, so no connection could be opened. Its cause says why.
+    """There was no password or token to log in with, so no connection could be opened. Its cause says why.
 
     Attributes:
-        orig: what the provider raised, without its traceback, whose frames may hold secrets; None where it raised
-            nothing.
+        orig: the error that the provider raised, without its traceback, whose frames may hold secrets; None where it
+            raised nothing.
     """
 
     code = None  # type: ignore[assignment]  # of SQLAlchemy's pages on errors, none is about this

@@ -1,7 +1,7 @@
-"""The providers' own packages, which not everybody has: seen to be there early, imported late.
+"""The cloud providers' own packages, which are optional: looked for early, imported late.
 
-A credential is made when an application starts, and there a missing package is to be noticed. Importing one takes some
-200 ms, so that waits for the first fetch, on the fetch's own thread.
+A credential is made when an application starts, so a missing package is told there. Importing one takes some 200 ms,
+so that waits for the first fetch, on the fetch's own thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dbkit.credentials.errors import CredentialError
 
 
 def need(extra: str, *modules: str) -> None:
-    """See whether the modules of an extra are installed, without importing them.
+    """Check that the modules of an extra are installed, without importing them.
 
     Args:
         extra: the extra's name.

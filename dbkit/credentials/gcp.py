@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from google.auth.transport.requests import Request
 
 GCP_SCOPE = "https://www.googleapis.com/auth/sqlservice.login"
-"""What a token is for: logging in to databases of Cloud SQL, and nothing else."""
+"""The scope of the tokens: logging in to databases of Cloud SQL, and nothing else."""
 
 
 class GcpCredential(RemoteCredential):
@@ -29,8 +29,8 @@ class GcpCredential(RemoteCredential):
     Args:
         credentials: any credentials of google-auth; None for its application default credentials. Where they need a
             scope and have none, they get ``scope``.
-        scope: what the tokens are for. Some sources have scopes of their own (an instance, ``gcloud``): theirs hold.
-        timeout: seconds a connect waits for a token.
+        scope: the scope of the tokens. Some sources have scopes of their own (an instance, ``gcloud``): theirs hold.
+        timeout: seconds that a connection attempt waits for a token.
 
     Raises:
         CredentialError: google-auth or requests is not installed.
@@ -50,25 +50,25 @@ class GcpCredential(RemoteCredential):
         self._scope = one_text("scope", scope)
 
     def _start_afresh(self) -> None:
-        self._made: Credentials | None = None  # in a forked child, its locks may be held for ever
+        self._made: Credentials | None = None  # in a forked child, its locks may never be released
         super()._start_afresh()
 
     def fetch(self) -> Token:
         """The token google-auth has, if it is good for another 5 minutes; else a new one."""
-        return self._ask(anew=False)
+        return self._ask(fresh=False)
 
-    def fetch_anew(self) -> Token:
-        """A new one, from credentials that are looked for anew unless they were given."""
+    def fetch_fresh(self) -> Token:
+        """A new one; credentials that were not given are looked for again."""
         self._made = None
-        return self._ask(anew=True)
+        return self._ask(fresh=True)
 
-    def _ask(self, *, anew: bool) -> Token:
+    def _ask(self, *, fresh: bool) -> Token:
         from google.auth.exceptions import GoogleAuthError
 
         request = _request(self.timeout)
         try:
             source = self._made or self._make(request)
-            if anew or not _lasts(source):
+            if fresh or not _lasts(source):
                 source.refresh(request)
             return Token(source.token or "", _end(source))
         except GoogleAuthError as error:
@@ -105,7 +105,7 @@ def _lasts(source: Credentials) -> bool:
 
 
 def _request(timeout: float) -> Request:
-    """google-auth's transport, but no call of it takes longer than anybody waits (by default two minutes)."""
+    """google-auth's transport, but no call of it takes longer than a caller waits (by default two minutes)."""
     from google.auth.transport.requests import Request
 
     class Bounded(Request):

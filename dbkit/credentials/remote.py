@@ -1,15 +1,15 @@
-"""Credentials that somebody else gives: cached, asked for once for all callers, and never waited for without an end.
+"""Credentials that a provider gives: cached, fetched once for all callers, and waited for with a limit.
 
-Who owns what: a ``RemoteCredential`` has the ``Lease`` of the token at hand and the one *flight* under way, both read
-and written under its lock. A flight is one call of the provider, on a thread of its own, which any number of callers
+Who owns what: a ``RemoteCredential`` has the ``Lease`` of the token at hand and the one *fetch* under way, both read
+and written under its lock. A fetch is one call of the provider, on a thread of its own, which any number of callers
 wait for. Invariants:
 
 1. Under the lock there is no I/O, no logging and no waiting.
-2. At most one flight is under way, unless it has hung for longer than ``timeout``: then the next caller starts
-   another, up to ``MOST_ASTRAY``. What a late one brings is kept if it is the better token.
-3. No caller waits longer than ``timeout`` for a flight. None waits at all while the token at hand is usable.
-4. A token the server rejected is given to nobody who asks after the rejection, unless the provider gives it again.
-5. A forked child keeps the token, and nothing else: no lock and no flight of the parent's.
+2. At most one fetch is under way, unless it has hung for longer than ``timeout``: then the next caller starts
+   another, up to ``MOST_HUNG``. A token that arrives late is kept if it is the better one.
+3. No caller waits longer than ``timeout`` for a fetch. None waits at all while the token at hand is usable.
+4. A token that the server rejected is not given again after the rejection, unless the provider repeats it.
+5. A forked child keeps the token, and nothing else: no lock and no fetch of the parent's.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import os
 import threading
 import time
 from functools import partial
-from typing import ClassVar, Final
+from typing import Final
 
-from dbkit.credentials.base import Lease, Token, said, text_of, without_tracebacks
+from dbkit.credentials.base import BaseCredential, Lease, Token, said, text_of, without_tracebacks
 from dbkit.credentials.errors import CredentialError
-from dbkit.runtime.background import run_in_background
+from dbkit.runtime.threads import ThreadRuntime
 from dbkit.settings.secret import Secret
 
 logger = logging.getLogger("dbkit.credentials")
 
-MOST_ASTRAY: Final = 3
-"""Calls of a provider that hung and may still be under way, beside the last; while there are so many, no further one is
-begun."""
+MOST_HUNG: Final = 3
+"""Calls of a provider that hung and may still be under way, beside the last; while there are so many, no further one
+begins."""
 
 FUTILE: Final = 0.25
 """Seconds for which a provider that gave the rejected token again is not asked for another."""
@@ -41,31 +41,28 @@ def _pause(left: float) -> float:
     return min(max(1.0, left / 10), 60.0)
 
 
-class _Flight:
+class _Fetch:
     """One call of the provider."""
 
-    __slots__ = ("anew", "began", "done", "error", "got")
+    __slots__ = ("began", "done", "error", "fresh", "got")
 
-    def __init__(self, *, anew: bool) -> None:
-        self.anew = anew
+    def __init__(self, *, fresh: bool) -> None:
+        self.fresh = fresh
         self.began = time.monotonic()
         self.done = threading.Event()
         self.got: Secret | Token | None = None
         self.error: BaseException | None = None
 
 
-class RemoteCredential:
-    """Base class of what asks a provider. A subclass says how, in ``fetch()``; all the rest is here.
+class RemoteCredential(BaseCredential):
+    """Base class of credentials that ask a provider. A subclass says how, in ``fetch()``; all the rest is here.
 
     Thread-safe, fork-safe, and shareable between any number of managers, which then share its token.
 
     Args:
-        timeout: seconds a connect waits for the provider before it fails. A borrower waits no longer than his own
-            ``timeout`` in any case.
+        timeout: seconds that a connection attempt waits for the provider before it fails. A borrower waits no longer
+            than its own ``timeout`` in any case.
     """
-
-    gives_tokens: ClassVar[bool] = False
-    """Whether all it gives are tokens, so that an unsafe route can be refused before anything is asked."""
 
     def __init__(self, *, timeout: float = 10.0) -> None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < threading.TIMEOUT_MAX:
@@ -77,27 +74,27 @@ class RemoteCredential:
     def _start_afresh(self) -> None:
         """At birth, and in a forked child, where the parent's threads are not."""
         self._lock = threading.Lock()
-        self._flight: _Flight | None = None
-        self._astray = 0
+        self._under_way: _Fetch | None = None
+        self._hung = 0
         self._futile: tuple[Secret, float] | None = None
-        """What was rejected and given again, and until when there is no use in asking."""
+        """The text that was rejected and given again, and until when there is no use in asking."""
         self._not_before = 0.0
         """When the next refresh in advance may be tried, in seconds since the epoch."""
         self._pid = os.getpid()
 
     def _mind_forks(self) -> None:
-        """Before the lock is taken: in a child it may be one that nobody will ever let go of."""
+        """Before the lock is taken: in a child it may be one that is never released."""
         if self._pid != os.getpid():
             self._start_afresh()
 
     # ---- for subclasses
 
     def fetch(self) -> str | Secret | Token:
-        """Ask the provider. Called on a thread of its own; may block, and raise whatever it likes."""
+        """Ask the provider. Called on a thread of its own; may block, and raise anything."""
         raise NotImplementedError
 
-    def fetch_anew(self) -> str | Secret | Token:
-        """As ``fetch()``, past any cache of the provider's own: the server rejected what it gave last."""
+    def fetch_fresh(self) -> str | Secret | Token:
+        """As ``fetch()``, past any cache of the provider's own: the server rejected the last token."""
         return self.fetch()
 
     # ---- for the connector
@@ -114,12 +111,12 @@ class RemoteCredential:
             lease = self._lease
             if lease is not None and now >= lease.unusable_at:
                 lease = None
-            if lease is not None and (now < lease.refresh_at or now < self._not_before or self._flight is not None):
+            if lease is not None and (now < lease.refresh_at or now < self._not_before or self._under_way is not None):
                 return lease.token
-            flight, mine = self._join(anew=False)
+            fetch, mine = self._join(fresh=False)
         if mine:
-            self._take_off(flight)
-        return lease.token if lease is not None else self._await(flight)
+            self._start(fetch)
+        return lease.token if lease is not None else self._await(fetch)
 
     def renewed(self, rejected: Secret | Token) -> Secret | Token | None:
         """Another password or token than the one the server rejected; None if there is no other to be had.
@@ -139,19 +136,19 @@ class RemoteCredential:
                 if self._futile is not None and self._futile[0] == refused and time.monotonic() < self._futile[1]:
                     return None
                 self._lease = None
-                flight, mine = self._join(anew=True)
+                fetch, mine = self._join(fresh=True)
             if mine:
-                self._take_off(flight)
-            got = self._await(flight)
+                self._start(fetch)
+            got = self._await(fetch)
             if text_of(got) != refused:
                 return got
-            if flight.anew:
+            if fetch.fresh:
                 with self._lock:
                     self._futile = (refused, time.monotonic() + FUTILE)
                 return None
 
     def refresh(self) -> None:
-        """Ask the provider now for what the next connects log in with, though the token at hand may still be good.
+        """Fetch a token for the next connections now, though the one at hand may still be good.
 
         Raises:
             CredentialError: as ``current()``; the token at hand stays in use.
@@ -159,82 +156,82 @@ class RemoteCredential:
         self._mind_forks()
         while True:
             with self._lock:
-                flight, mine = self._join(anew=True)
+                fetch, mine = self._join(fresh=True)
             if mine:
-                self._take_off(flight)
-            self._await(flight)
-            if flight.anew:
+                self._start(fetch)
+            self._await(fetch)
+            if fetch.fresh:
                 return
 
     def pending(self) -> str | None:
-        """What is being waited for, as a sentence for somebody whose connect takes long; None for nothing."""
-        flight = self._flight
-        if flight is None:
+        """What it waits for at this moment, as a sentence; None for nothing."""
+        fetch = self._under_way
+        if fetch is None:
             return None
-        return f"{self!r} was asked {time.monotonic() - flight.began:.1f} s ago and has not answered yet"
+        return f"{self!r} was asked {time.monotonic() - fetch.began:.1f} s ago and has not answered yet"
 
-    # ---- flights
+    # ---- fetches
 
-    def _join(self, *, anew: bool) -> tuple[_Flight, bool]:
-        """The flight to wait for, and whether it is the caller's to start once he has let go of the lock."""
-        flight = self._flight
-        if flight is not None:
-            hangs = time.monotonic() - flight.began > self.timeout
-            if not hangs or self._astray >= MOST_ASTRAY:
-                return flight, False
-            self._astray += 1
-        self._flight = flight = _Flight(anew=anew)
-        return flight, True
+    def _join(self, *, fresh: bool) -> tuple[_Fetch, bool]:
+        """The fetch to wait for, and whether the caller has to start it, after releasing the lock."""
+        fetch = self._under_way
+        if fetch is not None:
+            hangs = time.monotonic() - fetch.began > self.timeout
+            if not hangs or self._hung >= MOST_HUNG:
+                return fetch, False
+            self._hung += 1
+        self._under_way = fetch = _Fetch(fresh=fresh)
+        return fetch, True
 
-    def _take_off(self, flight: _Flight) -> None:
-        run_in_background(partial(self._fly, flight))
+    def _start(self, fetch: _Fetch) -> None:
+        """Fetch on a thread of its own, or on the caller's if there is none to be had."""
+        job = partial(self._run, fetch)
+        if not ThreadRuntime().spawn(job, None):
+            job()
 
-    def _fly(self, flight: _Flight) -> None:
+    def _run(self, fetch: _Fetch) -> None:
         try:
-            flight.got = _checked(self.fetch_anew() if flight.anew else self.fetch())
-        except BaseException as error:  # noqa: BLE001 - goes to whoever waits
-            flight.error = without_tracebacks(error)
+            fetch.got = _checked(self.fetch_fresh() if fetch.fresh else self.fetch())
+        except BaseException as error:  # noqa: BLE001 - goes to the callers that wait
+            fetch.error = without_tracebacks(error)
         finally:
             try:
-                self._land(flight)
+                self._keep(fetch)
             finally:
-                flight.done.set()
+                fetch.done.set()
 
-    def _land(self, flight: _Flight) -> None:
+    def _keep(self, fetch: _Fetch) -> None:
         now = time.time()
         with self._lock:
-            timely = self._flight is flight
+            timely = self._under_way is fetch
             if timely:
-                self._flight = None
+                self._under_way = None
             else:
-                self._astray -= 1
+                self._hung -= 1
             before = self._lease
-            brought = Lease.of(flight.got, now) if isinstance(flight.got, Token) else None
+            brought = Lease.of(fetch.got, now) if isinstance(fetch.got, Token) else None
             better = brought is not None and brought.outlasts(before)
             if better or (timely and brought is not None):
                 self._lease = brought
             self._not_before = 0.0 if better or before is None else now + _pause(before.unusable_at - now)
-        if flight.error is not None and before is not None and now < before.unusable_at:
+        if fetch.error is not None and before is not None and now < before.unusable_at:
             logger.warning(
                 "%r gave no token; the one at hand is used for another %.0f s: %s",
-                self, before.unusable_at - now, said(flight.error),
+                self, before.unusable_at - now, said(fetch.error),
             )  # fmt: skip
 
-    def _await(self, flight: _Flight) -> Secret | Token:
-        if not flight.done.wait(self.timeout):
+    def _await(self, fetch: _Fetch) -> Secret | Token:
+        if not fetch.done.wait(self.timeout):
             late = TimeoutError(f"no answer within {self.timeout:g} s")
             raise CredentialError(f"{self!r} did not answer within timeout={self.timeout:g} s", late) from late
-        if flight.got is None:
-            error = flight.error
+        if fetch.got is None:
+            error = fetch.error
             raise CredentialError(f"{self!r} failed: {said(error)}", error) from error
-        return flight.got
-
-    def __repr__(self) -> str:
-        return type(self).__name__
+        return fetch.got
 
 
 def _checked(given: object) -> Secret | Token:
-    """What a provider gave, if a login can be made of it.
+    """The provider's answer, if one can log in with it.
 
     Raises:
         TypeError: it is neither text nor a ``Token``.
@@ -244,12 +241,12 @@ def _checked(given: object) -> Secret | Token:
     if not isinstance(proof, Secret | Token):
         close = getattr(given, "close", None)
         if close is not None and hasattr(given, "__await__"):
-            close()  # a coroutine nobody will await
+            close()  # a coroutine that is never awaited
         raise TypeError(f"it must give a str or a Token, not {type(given).__name__}")
     text = text_of(proof)
     if text == Secret(""):
         raise ValueError("it gave an empty text")
     flaw = text.flaw()
     if flaw is not None:
-        raise ValueError(f"what it gave {flaw}")
+        raise ValueError(f"the text it gave {flaw}")
     return proof

@@ -1,11 +1,11 @@
-"""From the settings, or from what an application gives in code, to the credential that connects go by."""
+"""Chooses the credential: the one given in code, else the one that the settings name, else their password."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from dbkit.credentials.base import Credential, StaticPassword, Token
+from dbkit.credentials.base import BaseCredential, Credential, StaticPassword, Token
 from dbkit.errors import Fault, SettingsError
 
 if TYPE_CHECKING:
@@ -15,42 +15,29 @@ Given = Credential | Callable[[], "str | Secret | Token"]
 """What an application may give as its credential."""
 
 
-class Renewable(Protocol):
-    """A credential as dbkit's own are: it can be told that the server rejected what it gave."""
-
-    def current(self) -> Secret | Token:
-        """The password or token to log in with now."""
-
-    def renewed(self, rejected: Secret | Token) -> Secret | Token | None:
-        """Another one than the one rejected; None if there is none."""
-
-    def refresh(self) -> None:
-        """Have a fresh one for the next connects."""
-
-
-def choose(settings: DatabaseSettings, given: Given | None = None) -> Renewable | None:
-    """The credential to connect with: the one given in code, else the one the settings name, else their password.
+def choose(settings: DatabaseSettings, given: Given | None = None) -> BaseCredential | None:
+    """The credential to connect with.
 
     Args:
         settings: who connects to what; ``AwsRdsCredential`` signs for their host, port and user.
-        given: a credential, anything with its ``current()``, or a callable without arguments.
+        given: a credential, any object with a method ``current()``, or a callable without arguments.
 
     Returns:
-        None where nothing says so, and libpq is to see (``PGPASSWORD``, ``.pgpass``, certificates).
+        None where nothing gives one, and libpq looks for itself (``PGPASSWORD``, ``.pgpass``, certificates).
 
     Raises:
-        SettingsError: what was given is no credential, or does not fit the settings.
+        SettingsError: ``given`` is no credential, or does not fit the settings.
         CredentialError: a package is missing; the message names the extra.
     """
     credential = _wrapped(given) if given is not None else _configured(settings)
-    bind = getattr(credential, "bound_to", None)
-    return cast("Renewable", bind(settings)) if bind is not None else credential
+    return credential.bound_to(settings) if credential is not None else None
 
 
-def _wrapped(given: object) -> Renewable:
+def _wrapped(given: object) -> BaseCredential:
+    """The one place where anything an application may give becomes a ``BaseCredential``."""
+    if isinstance(given, BaseCredential):
+        return given
     if not isinstance(given, type):
-        if all(callable(getattr(given, name, None)) for name in ("current", "renewed", "refresh")):
-            return cast("Renewable", given)
         function = given.current if isinstance(given, Credential) else given
         if callable(function):
             from dbkit.credentials.simple import CallableCredential  # most have a fixed password
@@ -66,7 +53,7 @@ def _wrapped(given: object) -> Renewable:
     raise SettingsError([Fault("credential", reason)])
 
 
-def _configured(settings: DatabaseSettings) -> Renewable | None:
+def _configured(settings: DatabaseSettings) -> BaseCredential | None:
     match settings.credential:
         case "azure":
             from dbkit.credentials.azure import AZURE_SCOPE, AzureCredential

@@ -1,4 +1,4 @@
-"""Credentials that need nobody's SDK: a callable, a file."""
+"""Credentials that need no cloud's SDK: a function, a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from dbkit.credentials.base import Token, said, text_of
+from dbkit.credentials.base import BaseCredential, Token, said
 from dbkit.credentials.errors import CredentialError
 from dbkit.credentials.remote import RemoteCredential
 from dbkit.settings.secret import Secret
@@ -15,33 +15,41 @@ from dbkit.settings.sources import SecretFile, Setting, read_secret_file
 logger = logging.getLogger("dbkit.credentials")
 
 
-class FileCredential:
-    """A password in a file that somebody else rewrites (a Vault agent, a mounted secret): read at each connect.
+class FileCredential(BaseCredential):
+    """A password in a file that another program rewrites (a Vault agent, a mounted secret).
 
-    The file is UTF-8; one newline at its end does not count. Whoever changes it should rename a new one into place, so
-    that nobody reads half of it. Thread-safe.
+    Read at each connection attempt. The file is UTF-8; one newline at its end does not count. A program that changes it
+    should rename a new file into place, so that no reader sees half of it. Thread-safe.
 
     Args:
-        path: the file. It need not be there before the first connect.
+        path: the file. It need not be there before the first connection attempt.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Secret(os.fspath(path))  # somebody will put the password itself there
+        self._path = Secret(os.fspath(path))  # by mistake it may be the password itself
         self._last: Secret | None = None
 
     def current(self) -> Secret:
-        """The password in the file now; while that cannot be read, or is being written, the one of before.
+        """The password in the file now; the previous one while the file cannot be read, or is being written.
 
         Raises:
-            CredentialError: it cannot be read, or is empty, and never was otherwise.
+            CredentialError: it cannot be read, or is empty, and no password was ever read from it.
         """
         try:
             self._last = self._read()
         except CredentialError as error:
             if self._last is None:
                 raise
-            logger.warning("The password of before is used: %s", said(error))
+            logger.warning("The previous password is used: %s", said(error))
         return self._last
+
+    def refresh(self) -> None:
+        """Read it, as each connection attempt does anyway.
+
+        Raises:
+            CredentialError: it cannot be read, or is empty.
+        """
+        self._last = self._read()
 
     def _read(self) -> Secret:
         found = read_secret_file(SecretFile(self._path), "credential file")
@@ -49,36 +57,16 @@ class FileCredential:
             return found.value
         raise CredentialError(f"the password could not be read: {found}")
 
-    def renewed(self, rejected: Secret | Token) -> Secret | None:
-        """The password in the file now, if it is another one than was rejected.
-
-        Raises:
-            CredentialError: as ``current()``.
-        """
-        found = self.current()
-        return None if found == text_of(rejected) else found
-
-    def refresh(self) -> None:
-        """Read it, as each connect does anyway.
-
-        Raises:
-            CredentialError: it cannot be read, or is empty.
-        """
-        self._last = self._read()
-
-    def __repr__(self) -> str:
-        return type(self).__name__
-
 
 class CallableCredential(RemoteCredential):
-    """Whatever a function without arguments returns: a password, or a ``Token(value, expires_at)``.
+    """Calls a function without arguments, which returns a password or a ``Token(value, expires_at)``.
 
-    A ``Token`` is kept until shortly before it expires. A plain ``str`` says nothing of how long it is good, so the
-    function is asked at every physical connect.
+    A ``Token`` is kept until shortly before it expires. A plain ``str`` does not tell how long it is good, so the
+    function is called at every connection attempt.
 
     Args:
         function: called on a thread of its own; may block for ``timeout``.
-        timeout: seconds a connect waits for it.
+        timeout: seconds that a connection attempt waits for it.
     """
 
     def __init__(self, function: Callable[[], str | Secret | Token], *, timeout: float = 10.0) -> None:

@@ -1,1 +1,1 @@
-"""Pure: reads what a failed connection attempt says, and tells a passing trouble from a refusal."""
+"""Reads the error of a failed connection attempt: may it pass, was the login rejected?"""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from dbkit.credentials import Credential, StaticPassword, Token
-from dbkit.credentials.base import Lease, text_of
+from dbkit.credentials.base import BaseCredential, Lease, text_of
 from dbkit.settings import Secret
 
 CANARY = "t0ken-canary"
@@ -105,3 +105,32 @@ def test_what_is_a_credential():
     assert isinstance(OneOfTheirs(), Credential)
     assert isinstance(StaticPassword("x"), Credential)
     assert not isinstance("x", Credential)
+
+
+class Given(BaseCredential):
+    """The least that a credential of dbkit's own must say."""
+
+    def __init__(self, *passwords):
+        self.passwords = list(passwords)
+
+    def current(self):
+        return Secret(self.passwords.pop(0))
+
+
+def test_a_credential_that_only_gives_has_a_default_for_all_else():
+    credential = Given("one")
+    assert credential.bound_to(None) is credential
+    assert credential.pending() is None
+    assert (credential.fixed, credential.gives_tokens) == (False, False)
+    credential.refresh()
+    assert credential.current() == Secret("one")
+    assert repr(credential) == "Given"
+
+
+def test_by_default_a_rejected_password_is_asked_for_once_more():
+    assert Given("two").renewed(Secret("one")) == Secret("two")
+    assert Given("two").renewed(Token("two")) is None
+
+
+def test_a_password_that_never_changes_says_so():
+    assert StaticPassword("x").fixed

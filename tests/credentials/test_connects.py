@@ -121,14 +121,18 @@ def test_a_login_that_worked_and_is_rejected_for_good(broker, monkeypatch):
         assert broker.asked == 1 + 1 + 3 + 1
 
 
-def test_whoever_waits_while_a_login_is_tried_again_is_told_so(broker, monkeypatch):
-    monkeypatch.setattr("dbkit.connector.GRACE", (5.0,))
-    with broker.manager(timeout=0.3) as db:
+def test_a_borrower_that_waits_while_a_login_is_tried_again_is_told_so(broker, monkeypatch):
+    monkeypatch.setattr("dbkit.connector.GRACE", (3.0,))
+    with broker.manager() as db:
         whoami(db)
         broker.admin.rows(f"ALTER ROLE {broker.role} PASSWORD NULL")
         db.engine.dispose()
+        first = Task(whoami, db)
+        eventually(db.pool._creator.pending)
         with pytest.raises(PoolTimeoutError, match="rejected the login, which is tried again"):
-            whoami(db)
+            db.pool.borrow(0.1)
+        with pytest.raises(exc.OperationalError, match="password authentication failed"):
+            first.outcome()
 
 
 def test_a_fixed_password_that_is_rejected_is_not_tried_again(broker, monkeypatch):

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dbkit.credentials import CredentialError, Token
-from dbkit.credentials.remote import MOST_ASTRAY, RemoteCredential
-from dbkit.diagnosis.outage import is_transient
+from dbkit.credentials.remote import MOST_HUNG, RemoteCredential
+from dbkit.diagnosis.outage import is_refusal
 from dbkit.settings import Secret
 
 from ..pool.helpers import Task, eventually
@@ -41,8 +41,8 @@ class Provider(RemoteCredential):
     def fetch(self):
         return self._give("fetch")
 
-    def fetch_anew(self):
-        return self._give("anew")
+    def fetch_fresh(self):
+        return self._give("fresh")
 
     def _give(self, how):
         self.fetched.append(how)
@@ -124,7 +124,7 @@ def test_a_token_near_its_end_is_used_while_the_next_is_fetched():
     provider.gate.clear()
     assert all_at_once(20, provider.current) == [old] * 20  # nobody waits
     provider.gate.set()
-    eventually(lambda: provider._flight is None and len(provider.fetched) == 2)
+    eventually(lambda: provider._under_way is None and len(provider.fetched) == 2)
 
 
 def test_a_refresh_in_advance_replaces_the_token():
@@ -143,7 +143,7 @@ def test_a_refresh_in_advance_that_fails_costs_nobody_anything(caplog):
     with caplog.at_level(logging.WARNING, "dbkit.credentials"):
         assert provider.current() is old
         eventually(lambda: caplog.records)
-    eventually(lambda: provider._flight is None)
+    eventually(lambda: provider._under_way is None)
     assert [provider.current() for _ in range(5)] == [old] * 5
     assert len(provider.fetched) == 2  # the next try is not due yet
     assert "the provider is down" in caplog.text
@@ -159,7 +159,7 @@ def test_an_sdk_that_gives_the_same_token_again_is_not_asked_all_the_time():
     old = in_its_last_third(provider)
     provider.answer = Token("token-1", time.time() + 60)
     assert provider.current() is old
-    eventually(lambda: provider._flight is None and len(provider.fetched) == 2)
+    eventually(lambda: provider._under_way is None and len(provider.fetched) == 2)
     provider._lease = type(provider._lease)(old, refresh_at=0.0, unusable_at=NEVER)
     provider.current()
     assert len(provider.fetched) == 2
@@ -173,7 +173,7 @@ def test_what_the_server_rejected_is_replaced_once_for_all():
     rejected = provider.current()
     got = all_at_once(32, lambda: provider.renewed(rejected))
     assert {text(proof) for proof in got} == {"token-2"}
-    assert provider.fetched == ["fetch", "anew"]
+    assert provider.fetched == ["fetch", "fresh"]
     assert text(provider.renewed(rejected)) == "token-2"  # one who was late
     assert len(provider.fetched) == 2
 
@@ -184,7 +184,7 @@ def test_a_provider_with_nothing_else_to_give_says_so(plain):
     provider.answer = "same" if plain else Token("same", NEVER)
     rejected = provider.current()
     assert provider.renewed(rejected) is None
-    assert provider.fetched == ["fetch", "anew"]
+    assert provider.fetched == ["fetch", "fresh"]
 
 
 def test_a_refresh_under_way_that_brings_the_rejected_one_is_not_the_last_word():
@@ -199,7 +199,7 @@ def test_a_refresh_under_way_that_brings_the_rejected_one_is_not_the_last_word()
     eventually(lambda: provider._lease is None)  # it was thrown away
     provider.gate.set()
     assert text(task.outcome()) == "token-3"
-    assert provider.fetched == ["fetch", "fetch", "anew"]
+    assert provider.fetched == ["fetch", "fetch", "fresh"]
 
 
 def test_a_refresh_on_demand_keeps_the_token_if_it_fails():
@@ -223,7 +223,7 @@ def test_a_refresh_on_demand_waits_for_one_begun_after_it():
     task = Task(provider.refresh)
     provider.gate.set()
     task.outcome()
-    assert provider.fetched == ["fetch", "fetch", "anew"]
+    assert provider.fetched == ["fetch", "fetch", "fresh"]
     assert text(provider.current()) == "token-3"
 
 
@@ -233,10 +233,10 @@ def test_a_provider_with_nothing_else_to_give_is_not_asked_all_the_time():
     rejected = provider.current()
     for _ in range(5):
         assert provider.renewed(rejected) is None
-    assert provider.fetched == ["fetch", "anew"]
+    assert provider.fetched == ["fetch", "fresh"]
     provider._futile = (provider._futile[0], 0.0)  # a while later
     assert provider.renewed(rejected) is None
-    assert provider.fetched == ["fetch", "anew", "anew"]
+    assert provider.fetched == ["fetch", "fresh", "fresh"]
 
 
 # ---- bounded
@@ -249,15 +249,15 @@ def test_a_hanging_provider_costs_the_timeout_and_is_asked_again():
     with pytest.raises(CredentialError, match=r"did not answer within timeout=0\.1 s") as caught:
         provider.current()
     assert 0.1 <= time.monotonic() - began < 5
-    assert is_transient(caught.value)  # a pool that has worked rides it out
-    for _ in range(MOST_ASTRAY + 3):
+    assert not is_refusal(caught.value)  # a pool that has worked rides it out
+    for _ in range(MOST_HUNG + 3):
         with pytest.raises(CredentialError):
             provider.current()
-    assert len(provider.fetched) == 1 + MOST_ASTRAY  # threads do not pile up
+    assert len(provider.fetched) == 1 + MOST_HUNG  # threads do not pile up
     provider.gate.set()
-    eventually(lambda: provider._flight is None and provider._astray == 0)
+    eventually(lambda: provider._under_way is None and provider._hung == 0)
     assert isinstance(provider.current(), Token)
-    assert len(provider.fetched) == 1 + MOST_ASTRAY  # what came late was kept
+    assert len(provider.fetched) == 1 + MOST_HUNG  # what came late was kept
 
 
 def test_what_is_waited_for_can_be_told():
@@ -326,7 +326,7 @@ class OddError(Exception):
 def test_an_error_of_the_oddest_kind_hurts_nobody_else():
     provider = Provider(timeout=5)
     provider.error = OddError()
-    for _ in range(MOST_ASTRAY + 2):
+    for _ in range(MOST_HUNG + 2):
         with pytest.raises(CredentialError, match="OddError"):
             provider.current()
     provider.error = None

@@ -16,6 +16,11 @@ from .broker import CANARY, FAR, whoami
 OUT = {"host": "db.example", "username": "app", "database": "shop"}
 
 
+def connects_by(monkeypatch, connect):
+    """Connectors made from now on connect by this function."""
+    monkeypatch.setattr(psycopg2, "connect", connect)
+
+
 def fetched(asked):
     def token():
         asked.append(1)
@@ -26,7 +31,7 @@ def fetched(asked):
 
 @pytest.mark.parametrize("sslmode", [None, "prefer", "require", "verify-ca"])
 def test_a_token_does_not_travel_without_a_proof_of_who_the_server_is(sslmode, monkeypatch):
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("it travelled")))
+    connects_by(monkeypatch, lambda **_: pytest.fail("it travelled"))
     settings = DatabaseSettings.load(OUT | {"sslmode": sslmode}, environ={}, env_file=None)
     with DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db:
         with pytest.raises(SettingsError, match="verify-full") as caught:
@@ -45,7 +50,7 @@ def test_a_token_does_not_travel_without_a_proof_of_who_the_server_is(sslmode, m
     ],
 )
 def test_what_counts_is_the_environment_that_libpq_sees(host, at_load, now, monkeypatch):
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("it travelled")))
+    connects_by(monkeypatch, lambda **_: pytest.fail("it travelled"))
     settings = DatabaseSettings.load(OUT | {"host": host}, environ=at_load, env_file=None)
     with DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db:
         for name, value in now.items():
@@ -56,7 +61,7 @@ def test_what_counts_is_the_environment_that_libpq_sees(host, at_load, now, monk
 
 def test_kerberos_does_not_take_the_place_of_tls(monkeypatch):
     seen = {}
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **given: seen.update(given) or 1 / 0))
+    connects_by(monkeypatch, lambda **given: seen.update(given) or 1 / 0)
     for credential in (fetched([]), None):
         settings = DatabaseSettings.load(OUT | {"sslmode": "verify-full", "password": "x"}, environ={}, env_file=None)
         with (
@@ -90,7 +95,7 @@ def test_where_a_token_may_travel(how, monkeypatch):
         seen.update(arguments)
         raise psycopg2.OperationalError("far enough")
 
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(connect))
+    connects_by(monkeypatch, connect)
     settings = DatabaseSettings.load(OUT | how, environ={}, env_file=None)
     with (
         DatabaseConnectionManager(settings, credential=fetched([]), min_size=0) as db,
@@ -105,7 +110,7 @@ def test_a_password_travels_as_before(monkeypatch):
     def connect(**_):
         raise psycopg2.OperationalError("far enough")
 
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(connect))
+    connects_by(monkeypatch, connect)
     settings = DatabaseSettings.load(OUT, environ={}, env_file=None)
     with (
         DatabaseConnectionManager(settings, credential=lambda: "password", min_size=0) as db,
@@ -115,7 +120,7 @@ def test_a_password_travels_as_before(monkeypatch):
 
 
 def test_the_override_may_be_an_argument(monkeypatch):
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: 1 / 0))
+    connects_by(monkeypatch, lambda **_: 1 / 0)
     settings = DatabaseSettings.load(OUT, environ={}, env_file=None)
     with (
         DatabaseConnectionManager(settings, credential=fetched([]), allow_insecure_token=True, min_size=0) as db,

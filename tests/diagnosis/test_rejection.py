@@ -1,45 +1,16 @@
-"""Was the login refused? Texts as libpq writes them, and a real server."""
+"""Was the login rejected? Texts as libpq writes them. Pure."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-from urllib.parse import urlsplit
-
-import psycopg2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, exc
+from sqlalchemy import exc
 
-from dbkit.diagnosis.outage import is_transient
+from dbkit.diagnosis.outage import is_refusal
 from dbkit.diagnosis.rejection import is_rejection
-from dbkit.embedded import EmbeddedPostgres
 
-AT = 'connection to server at "db" (10.0.0.1), port 5432 failed: '
-AT_OTHER = 'connection to server at "db2" (10.0.0.2), port 5432 failed: '
-WRONG = 'FATAL:  password authentication failed for user "u"\n'
-NO_ENTRY = 'FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "u", database "d", no encryption\n'
-REFUSED = "Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?\n"
-CACHED = "server login has been failing, cached error: "
-
-
-def said(text: str) -> psycopg2.OperationalError:
-    return psycopg2.OperationalError(text)
-
-
-def fatal(text: str) -> psycopg2.OperationalError:
-    return said(f"{AT}FATAL:  {text}\n")
-
-
-def code(state: str, text: str = "") -> Exception:
-    """Return an error that has a SQLSTATE, as psycopg's and asyncpg's have."""
-    return type("PostgresError", (Exception,), {"sqlstate": state})(text)
-
-
-# ---- texts
+from .texts import AT, AT_OTHER, CACHED, NO_ENTRY, NO_HOST, NOT_REACHED, WRONG, code, fatal, said
 
 
 @pytest.mark.parametrize(
@@ -48,60 +19,57 @@ def code(state: str, text: str = "") -> Exception:
         # PostgreSQL
         'password authentication failed for user "u"',
         'PAM authentication failed for user "u"',
-        'LDAP authentication failed for user "u"',
-        'RADIUS authentication failed for user "u"',
         'GSSAPI authentication failed for user "u"',
-        'SSPI authentication failed for user "u"',
-        'BSD authentication failed for user "u"',
-        'Peer authentication failed for user "u"',
-        'Ident authentication failed for user "u"',
-        'certificate authentication failed for user "u"',
         'OAuth bearer authentication failed for user "u"',
         '"trust" authentication failed for user "u"',
         'authentication failed for user "u": invalid authentication method',
         "empty password returned by client",
         # Azure
         "The access token has expired. Please acquire a new token and retry.",
-        "The access token has expired. Acquire a new token and try again.",
-        "The access token has invalid format. Please ensure the token is passed exactly as returned.",
-        'The access token does not have a valid audience claim. Please acquire a new token for the resource "https://x".',
         "An error occurred while validating the access token. Please acquire a new token and retry.",
         "Azure AD access token not valid for role group-writers (does not contain group ID 0-0-0)",
-        "Azure AD user token for role[admin] is neither an AAD_AUTH_TOKENTYPE_APP_USER or an APP_OBO token.",
         'Microsoft Entra user token for role "admin" is neither an AAD_AUTH_TOKENTYPE_APP_USER or an APP_OBO token.',
         # AWS: RDS Proxy, Aurora DSQL
         "IAM authentication failed for user u. Check the IAM token for this user and try again.",
-        "The IAM authentication failed for the role u. Check the IAM token for this role and try again.",
         "The password that was provided for the role u is wrong.",
         "unable to accept connection, access denied\nHINT:  Signature expired",
-        # Google
-        'Cloud SQL IAM user authentication failed for user "u@example.com"',
+        # Google, Lakebase, Neon
         'Cloud SQL IAM service account authentication failed for user "u@project.iam"',
-        'AlloyDB IAM user authentication failed for user "u@example.com"',
-        "password authentication failed for IAM user",
-        # Lakebase, Neon
         "Provided authentication token is not a valid JWT encoding",
         "password authentication failed for user 'u'",
         # poolers
-        "password authentication failed",
         "SASL authentication failed",
-        "PAM authentication failed",
         "Auth failed",
         f'{CACHED}password authentication failed for user "u" (server_login_retry)',
-        f"{CACHED}The access token has expired. (server_login_retry)",
         "md5 authentication failed\nDETAIL:  password does not match",
-        "SCRAM authentication failed",
         "odyssey: c890e71787623: incorrect password",
-        'odyssey: c890e71787623: password authentication failed for user "u"',
-        # What cannot be read
-        '??? "u"? password ??? ??????',
-        'PAM ?????????????? ???????????????? "u" ??? ????????',
     ],
 )
-def test_what_is_a_rejection(answer: str) -> None:
+def test_a_login_that_was_rejected(answer: str) -> None:
     assert is_rejection(fatal(answer))
     assert is_rejection(said(f"FATAL:  {answer}\n")), "libpq before 14"
-    assert not is_transient(fatal(answer)), "retrying with the same secret would do, then"
+    assert is_refusal(fatal(answer)), "a borrower is told at once where no other token helps"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'ВАЖНО:  пользователь "u" не прошёл проверку подлинности (по паролю)',
+        "FATAL:  Passwort-Authentifizierung f?r Benutzer >>u<< fehlgeschlagen",
+        'FATAL:  ユーザー"u"のパスワード認証に失敗しました',
+        'FATAL:  ??? "u"? password ??? ??????',
+        "FATAL:  a sentence nobody has ever seen",
+    ],
+)
+def test_an_answer_that_is_not_understood_may_be_a_rejection(answer: str) -> None:
+    assert is_rejection(said(f"{AT}{answer}\n"))
+    assert is_rejection(said(f"Verbindung zum Server auf »db« (10.0.0.1), Port 5432 fehlgeschlagen: {answer}\n"))
+
+
+def test_an_answer_in_an_encoding_of_the_servers_own_may_be_a_rejection() -> None:
+    with pytest.raises(UnicodeDecodeError) as caught:
+        f'{AT}ВАЖНО:  пользователь "u" не прошёл проверку\n'.encode("koi8_r").decode()
+    assert is_rejection(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +83,14 @@ def test_what_is_a_rejection(answer: str) -> None:
         "connection requires a valid client certificate",
         'database "d" does not exist',
         'permission denied for database "d"\nDETAIL:  User does not have CONNECT privilege.',
+        'unrecognized configuration parameter "x"',
+        # Not now
         "sorry, too many clients already",
         'too many connections for role "u"',
         "remaining connection slots are reserved for roles with the SUPERUSER attribute",
         "the database system is starting up",
         "terminating connection due to administrator command",
         "canceling authentication due to timeout",
-        'unrecognized configuration parameter "x"',
         # clouds and poolers
         "The IAM authentication failed because of too many competing requests.",
         "IAM authentication is allowed only with SSL connections.",
@@ -134,36 +103,35 @@ def test_what_is_a_rejection(answer: str) -> None:
         # Names that look like a rejection
         'database "password authentication failed" does not exist',
         'database "FATAL:  password authentication failed for user" does not exist',
-        'role "??" is not permitted to log in',
         'database "d" does not exist\nDETAIL:  password authentication failed for user "u"',
     ],
 )
-def test_what_is_not(answer: str) -> None:
+def test_an_answer_that_no_other_secret_changes(answer: str) -> None:
     assert not is_rejection(fatal(answer))
+    assert not is_rejection(said(f"FATAL:  {answer}\n")), "libpq before 14"
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        AT + REFUSED,
+        AT + NOT_REACHED,
         AT + "timeout expired\n",
         AT + "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n",
         AT + "server does not support SSL, but SSL was required\n",
-        AT + "SSL error: certificate verify failed\n",
         AT + 'server certificate for "password authentication failed" does not match host name "db"\n',
-        AT + "could not verify server signature\n",
         AT + "session is read-only\n",
+        AT + NOT_REACHED + f"\tuser from {WRONG}",
         'could not translate host name "FATAL:  password authentication failed" to address: No address\n',
         'invalid sslmode value: "password authentication failed"\n',
         "password authentication failed, said a stranger\n",
         "",
     ],
 )
-def test_what_the_client_says(text: str) -> None:
+def test_a_server_that_did_not_answer_rejected_nothing(text: str) -> None:
     assert not is_rejection(said(text))
 
 
-def test_an_empty_password() -> None:
+def test_an_empty_password_counts_as_rejected() -> None:
     assert is_rejection(said(AT + "fe_sendauth: no password supplied\n"))
     assert is_rejection(said("fe_sendauth: no password supplied\n")), "libpq before 14"
 
@@ -174,18 +142,16 @@ def test_an_empty_password() -> None:
         # One address, over TLS and then without
         (AT + WRONG + AT + NO_ENTRY, True),
         (AT + NO_ENTRY + AT + WRONG, True),
-        (AT + 'FATAL:  PAM authentication failed for user "u"\n' + AT + NO_ENTRY, True),
         (AT + NO_ENTRY + AT + NO_ENTRY, False),
         # Several
-        (AT + REFUSED + AT_OTHER + WRONG, True),
-        (AT + WRONG + AT_OTHER + REFUSED, True),
-        ('could not translate host name "db" to address: Name or service not known\n' + AT_OTHER + WRONG, True),
-        (AT + REFUSED + AT_OTHER + 'FATAL:  database "d" does not exist\n', False),
+        (AT + NOT_REACHED + AT_OTHER + WRONG, True),
+        (AT + WRONG + AT_OTHER + NOT_REACHED, True),
+        (NO_HOST + AT_OTHER + WRONG, True),
+        (AT + NOT_REACHED + AT_OTHER + 'FATAL:  database "d" does not exist\n', False),
         # libpq before 14
-        (WRONG + NO_ENTRY, True),
         (NO_ENTRY + WRONG, True),
         (NO_ENTRY + NO_ENTRY, False),
-        ("could not connect to server: " + REFUSED + WRONG, True),
+        ("could not connect to server: " + NOT_REACHED + WRONG, True),
     ],
 )
 def test_several_attempts(text: str, expected: bool) -> None:
@@ -198,23 +164,18 @@ def test_any_text_gets_an_answer(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_characters='"\n\r\0')))
-@pytest.mark.parametrize("message", ['database "{}" does not exist', 'ロール"{}"は存在しません', '"{}" 롤(role) 없음'])
-def test_no_name_passes_for_a_rejection(message: str, name: str) -> None:
-    assert not is_rejection(fatal(message.format(name)))
-
-
-# ---- other errors
+def test_no_name_passes_for_a_rejection(name: str) -> None:
+    assert not is_rejection(fatal(f'database "{name}" does not exist'))
 
 
 @pytest.mark.parametrize("state", ["28P01", "28000"])
 def test_a_sqlstate_decides(state: str) -> None:
-    assert is_rejection(code(state))
     assert is_rejection(code(state, "sorry, too many clients already"))
 
 
 @pytest.mark.parametrize("state", ["3D000", "42501", "53300", "57P03"])
 def test_another_sqlstate_decides_too(state: str) -> None:
-    assert not is_rejection(code(state, 'FATAL:  password authentication failed for user "u"'))
+    assert not is_rejection(code(state, WRONG))
 
 
 @pytest.mark.parametrize(
@@ -233,10 +194,8 @@ def test_a_sqlstate_that_may_mean_anything_leaves_it_to_the_text(state: str, tex
     assert is_rejection(code(state, text)) is expected
 
 
-def test_wrapped() -> None:
-    refused = said(AT + WRONG)
-    wrapped = exc.OperationalError("SELECT 1", {}, refused)
-    assert is_rejection(wrapped)
+def test_an_error_that_wraps_another() -> None:
+    wrapped = exc.OperationalError("SELECT 1", {}, said(AT + WRONG))
     raised = RuntimeError("no connection")
     raised.__cause__ = wrapped
     assert is_rejection(raised)
@@ -247,90 +206,7 @@ def test_wrapped() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        ValueError(AT + WRONG),
-        KeyboardInterrupt(AT + WRONG),
-        ConnectionRefusedError(111, "Connection refused"),
-        TimeoutError(),
-    ],
+    [ValueError(AT + WRONG), KeyboardInterrupt(AT + WRONG), ConnectionRefusedError(111, "refused"), TimeoutError()],
 )
-def test_what_no_driver_says(error: BaseException) -> None:
+def test_no_drivers_error_is_no_rejection(error: BaseException) -> None:
     assert not is_rejection(error)
-
-
-# ---- a real server
-
-
-@contextmanager
-def role(server: EmbeddedPostgres, name: str, options: str) -> Iterator[str]:
-    server.execute(f"CREATE ROLE {name} PASSWORD 'right' {options}")
-    try:
-        yield name
-    finally:
-        server.execute(f"DROP ROLE {name}")
-
-
-def failed(server: EmbeddedPostgres, **arguments: Any) -> psycopg2.OperationalError:
-    """Return what psycopg2 raises for this login."""
-    login = {"host": server.host, "port": server.port, "user": server.user, "password": server.password}
-    with pytest.raises(psycopg2.OperationalError) as caught:
-        psycopg2.connect(**{**login, "dbname": "postgres", "connect_timeout": 10, **arguments}).close()
-    assert caught.value.pgcode is None, "if psycopg2 gives it after all, the text is not needed"
-    return caught.value
-
-
-def test_a_wrong_password(server: EmbeddedPostgres) -> None:
-    assert is_rejection(failed(server, password="wrong"))
-    assert is_rejection(failed(server, password=""))
-    assert is_rejection(failed(server, user="nobody_of_that_name")), "the server does not say who exists"
-
-
-def test_a_wrong_password_on_a_socket(server: EmbeddedPostgres) -> None:
-    if server.socket_folder is None:
-        pytest.skip("the server has no unix socket")
-    assert is_rejection(failed(server, host=str(server.socket_folder), password="wrong"))
-
-
-def test_a_password_that_has_expired(server: EmbeddedPostgres) -> None:
-    with role(server, "rejection_expired", "LOGIN VALID UNTIL '2001-01-01'") as name:
-        assert is_rejection(failed(server, user=name, password="right"))
-
-
-def test_a_role_that_may_not_log_in(server: EmbeddedPostgres) -> None:
-    with role(server, "rejection_nologin", "NOLOGIN") as name:
-        assert not is_rejection(failed(server, user=name, password="right"))
-        assert is_rejection(failed(server, user=name, password="wrong"))
-
-
-def test_a_full_role(server: EmbeddedPostgres) -> None:
-    with role(server, "rejection_full", "LOGIN CONNECTION LIMIT 0") as name:
-        assert not is_rejection(failed(server, user=name, password="right"))
-
-
-def test_other_refusals(server: EmbeddedPostgres) -> None:
-    assert not is_rejection(failed(server, dbname="no_such_database"))
-    assert not is_rejection(failed(server, dbname="password authentication failed"))
-    assert not is_rejection(failed(server, sslmode="require"))
-    assert not is_rejection(failed(server, options="-c no_such_setting=1"))
-
-
-def test_nobody_there(server: EmbeddedPostgres) -> None:
-    with socket.socket() as held:
-        held.bind((server.host, 0))
-        assert not is_rejection(failed(server, port=held.getsockname()[1]))
-        both = failed(
-            server,
-            host=f"{server.host},{server.host}",
-            port=f"{held.getsockname()[1]},{server.port}",
-            password="wrong",
-        )
-    assert "refused" in str(both)
-    assert is_rejection(both)
-
-
-def test_through_sqlalchemy(server: EmbeddedPostgres, shared_database: str) -> None:
-    place = urlsplit(shared_database)
-    engine = create_engine(f"postgresql+psycopg2://{server.user}:wrong@{server.host}:{server.port}{place.path}")
-    with pytest.raises(exc.OperationalError) as caught:
-        engine.connect()
-    assert is_rejection(caught.value)
