@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from dbkit import engine as _engine
-from dbkit.core.policy import NAMES
+from dbkit.core.policy import NAMES, PoolNumbers
 from dbkit.session import query as _query
 from dbkit.session import scopes as _session
 from dbkit.settings import DatabaseSettings
@@ -22,26 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Executable
     from sqlalchemy.orm import Session, sessionmaker
 
+    from dbkit.core.holding import Holder
     from dbkit.core.stats import PoolStats
     from dbkit.credentials.resolve import Given
     from dbkit.pool.elastic import ElasticPool
-    from dbkit.pool.holders import Holder
     from dbkit.session.query import Params
     from dbkit.session.result import QueryResult
     from dbkit.settings.model import Source
-
-
-class _Unset(Enum):
-    UNSET = "as in the settings"
-
-    def __repr__(self) -> str:
-        return self.value
-
-
-UNSET = _Unset.UNSET
-"""The default of a number that the settings may give; None means "no limit" where there may be none."""
-
-Unset = Literal[_Unset.UNSET]
 
 
 class DatabaseConnectionManager:
@@ -58,17 +44,19 @@ class DatabaseConnectionManager:
     Args:
         connection_details: a URL, a mapping, SQLAlchemy's URL object, or ``DatabaseSettings``; None for what the
             environment and ``.env`` say.
-        credential: gives the password or token for each connect, in place of a fixed password: one of
+        credential: gives the password or token for each connection attempt, in place of a fixed password: one of
             ``dbkit.credentials``, any object with a method ``current()``, or a callable without arguments that returns
             a password or a ``Token(value, expires_at)``; or the name of one, as in the settings (``"azure"``, ...).
-        allow_insecure_token: send tokens over a network also without ``sslmode=verify-full``, so that whoever poses as
+        allow_insecure_token: send tokens over a network also without ``sslmode=verify-full``, so that an impostor of
             the server gets them. None for what the settings say, which is no by default.
         warm: open ``min_size`` connections now, in parallel, and fail now if that cannot be done.
         engine_options: further arguments for ``sqlalchemy.create_engine`` (``echo``, ``json_serializer``, ...).
-        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
-            leak_after: the pool's numbers, times in seconds; each goes over what the settings say. See ``PoolPolicy``.
+        numbers: the pool's numbers, times in seconds; each goes over what the settings say: ``min_size``, ``max_size``,
+            ``timeout``, ``max_waiting``, ``max_idle``, ``max_lifetime``, ``keepalive``, ``reconnect_timeout``,
+            ``fair_after``, ``leak_after``. See ``PoolPolicy``.
 
     Raises:
+        TypeError: a keyword that is none of these.
         SettingsError: naming everything that is wrong with the settings.
         CredentialError: the credential's package is missing; or ``warm``, and no token could be had.
         sqlalchemy.exc.OperationalError: ``warm``, and the server could not be reached or refused.
@@ -83,23 +71,18 @@ class DatabaseConnectionManager:
         allow_insecure_token: bool | None = None,
         warm: bool = False,
         engine_options: Mapping[str, Any] | None = None,
-        min_size: int | Unset = UNSET,
-        max_size: int | Unset = UNSET,
-        timeout: float | Unset = UNSET,
-        max_waiting: int | Unset | None = UNSET,
-        max_idle: float | Unset | None = UNSET,
-        max_lifetime: float | Unset | None = UNSET,
-        keepalive: float | Unset | None = UNSET,
-        reconnect_timeout: float | Unset = UNSET,
-        fair_after: float | Unset = UNSET,
-        leak_after: float | Unset | None = UNSET,
+        **numbers: Unpack[PoolNumbers],
     ) -> None:
-        overrides = _given(locals())
+        wrong = _wrong_keyword("DatabaseConnectionManager()", numbers)
+        if wrong is not None:
+            del connection_details, numbers  # either may hold a password in the clear, and tracebacks may show locals
+            raise TypeError(wrong)
+        overrides = _overrides(numbers, credential, allow_insecure_token)
         if isinstance(connection_details, DatabaseSettings):
             self._settings = connection_details.replace(**overrides) if overrides else connection_details
         else:
             given = [connection_details]
-            del connection_details  # it may hold a password in the clear, and tracebacks may show locals
+            del connection_details
             self._settings = DatabaseSettings.load(given.pop(), **overrides)
         self._engine = _engine.build_engine(
             self._settings,
@@ -124,32 +107,28 @@ class DatabaseConnectionManager:
         allow_insecure_token: bool | None = None,
         warm: bool = False,
         engine_options: Mapping[str, Any] | None = None,
-        min_size: int | Unset = UNSET,
-        max_size: int | Unset = UNSET,
-        timeout: float | Unset = UNSET,
-        max_waiting: int | Unset | None = UNSET,
-        max_idle: float | Unset | None = UNSET,
-        max_lifetime: float | Unset | None = UNSET,
-        keepalive: float | Unset | None = UNSET,
-        reconnect_timeout: float | Unset = UNSET,
-        fair_after: float | Unset = UNSET,
-        leak_after: float | Unset | None = UNSET,
+        **numbers: Unpack[PoolNumbers],
     ) -> Self:
         """A manager whose weakest source is a section of an INI file; the environment and ``.env`` go over it.
 
         Args:
             path: the file.
             section: its section.
-            credential, allow_insecure_token, warm, engine_options, min_size, ...: as for the constructor.
+            credential, allow_insecure_token, warm, engine_options, numbers: as for the constructor.
 
         Raises:
             SettingsError: naming everything that is wrong, a missing file or section too.
+            TypeError: as for the constructor.
         """
-        settings = DatabaseSettings.from_ini(path, section, **_given(locals()))
+        wrong = _wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
+        if wrong is not None:
+            del numbers
+            raise TypeError(wrong)
+        settings = DatabaseSettings.from_ini(path, section, **_overrides(numbers, credential, allow_insecure_token))
         chosen = None if isinstance(credential, str) else credential
         return cls(settings, credential=chosen, warm=warm, engine_options=engine_options)
 
-    # ---- what it is made of
+    # ---- parts
 
     @property
     def settings(self) -> DatabaseSettings:
@@ -209,7 +188,7 @@ class DatabaseConnectionManager:
         Raises:
             MigrationError: see ``dbkit.migrate.upgrade``.
         """
-        from dbkit import migrate  # not before it is needed
+        from dbkit import migrate  # Alembic is slow to import
 
         migrate.upgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
 
@@ -249,18 +228,19 @@ class DatabaseConnectionManager:
         _engine.warm_up(self._engine, timeout)
 
     def rotate(self) -> None:
-        """Have every connection replaced by one that logged in with a fresh password or token. See ``engine.rotate``.
+        """Replace every connection by one that logs in with a fresh password or token. See ``engine.rotate``.
 
-        Nobody notices: new connections come before old ones go, and those that are out go when they come back. Returns
-        once the credential has given; the replacing goes on in the background.
+        Borrowers do not notice: new connections are opened before old ones are closed, and those that are out are
+        replaced when they come back. Returns once there is a fresh password or token; the pool goes on replacing
+        connections in the background.
 
         Raises:
-            CredentialError: no fresh token is to be had; nothing was changed.
+            CredentialError: no fresh token could be had; nothing was changed.
         """
         _engine.rotate(self._engine)
 
     def close_connections(self, timeout: float = 5.0) -> tuple[Holder, ...]:
-        """Close everything for good. May be called again; whatever else is asked then raises ``PoolClosedError``.
+        """Close everything for good. May be called again; every other use then raises ``PoolClosedError``.
 
         Args:
             timeout: seconds to wait for connections that are out.
@@ -284,11 +264,22 @@ class DatabaseConnectionManager:
         return f"<{type(self).__name__} {self._settings.target}, {self.pool.status()}>"
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the arguments of a call, as far as the caller gave them."""
-    given = {name: arguments[name] for name in NAMES if arguments.get(name, UNSET) is not UNSET}
-    if arguments["allow_insecure_token"] is not None:
-        given["allow_insecure_token"] = arguments["allow_insecure_token"]
-    if isinstance(arguments["credential"], str):
-        given["credential"] = arguments["credential"]
-    return given
+def _overrides(numbers: PoolNumbers, credential: object, allow_insecure_token: bool | None) -> dict[str, Any]:
+    """The settings that the arguments of a call give."""
+    overrides: dict[str, Any] = dict(numbers)
+    if allow_insecure_token is not None:
+        overrides["allow_insecure_token"] = allow_insecure_token
+    if isinstance(credential, str):
+        overrides["credential"] = credential
+    return overrides
+
+
+def _wrong_keyword(function: str, numbers: Mapping[str, object]) -> str | None:
+    """The message about a keyword that there is not; None if all are known. Type checkers tell it before."""
+    wrong = next((name for name in numbers if name not in NAMES), None)
+    if wrong is None:
+        return None
+    from dbkit.settings.hints import meant_keyword  # only for a mistake
+
+    hint = meant_keyword(wrong, ("credential", "allow_insecure_token", "warm", "engine_options", *NAMES))
+    return f"{function} got an unexpected keyword argument '{wrong}'" + (f"; {hint}" if hint else "")

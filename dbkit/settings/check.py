@@ -1,4 +1,4 @@
-"""What a value must be: text made into its proper type, everything wrong collected, nothing repaired.
+"""Checks values: text becomes its proper type, everything wrong is collected, nothing is repaired.
 
 Checking twice changes nothing: a checked value checks as itself.
 """
@@ -13,15 +13,14 @@ from pathlib import Path
 
 from dbkit.core import policy
 from dbkit.core.policy import NAMES as POOL
+from dbkit.core.policy import NEITHER_TRUE_NOR_FALSE, read_number, read_whole, truth
 from dbkit.errors import Fault
+from dbkit.settings.files import Unresolved
 from dbkit.settings.keys import CHOICES, CONCEALED, CREDENTIAL, FLAGS, NUMBERS, PASSWORD_FILE, SECRETS, SWITCHES
-from dbkit.settings.login import truth
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting
 
 _LONGEST_SHOWN = 80
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class _Wrong(Exception):  # noqa: N818 - a message on its way to a Fault, raised and caught in this file only
@@ -34,8 +33,11 @@ def check(values: Mapping[str, Setting]) -> tuple[dict[str, Setting], list[Fault
     faults: list[Fault] = []
     pool: dict[str, object] = {}
     for key, setting in values.items():
+        if isinstance(setting.value, Unresolved):
+            faults.append(Fault(key, setting.value.reason, "", setting.origin))
+            continue
         if key in POOL:
-            pool[key] = _pool_number(key, setting.value)
+            pool[key] = read_number(key, setting.value)
             good[key] = Setting(pool[key], setting.origin)
             continue
         try:
@@ -77,7 +79,7 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise _Wrong("must be text")
     if not value:
-        raise _Wrong("is empty; leave it out to have libpq's default")
+        raise _Wrong("is empty; leave it out for libpq's default")
     _sound(Secret(value))
     return value
 
@@ -109,13 +111,13 @@ def _kind(value: object) -> str:
 def _path(value: object) -> str:
     """A file's path that means the same wherever the process changes its directory to.
 
-    A bare name is refused: read again at each connect, it would have to be shown in errors to be of use, and it may
-    be the password itself.
+    A bare name is refused: read again at each connection attempt, it would have to be shown in errors to be of use,
+    and it may be the password itself.
     """
     path = value.path.reveal() if isinstance(value, SecretFile) else _text(value)
     _sound(Secret(path))
     if not (Path(path).is_absolute() or path.startswith(("./", "../"))):
-        raise _Wrong("must begin with / or ./ where credential=file reads it at each connect")
+        raise _Wrong("must begin with / or ./ where credential=file reads it at each connection attempt")
     try:
         return os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps the "..", resolve() follows links
     except OSError:
@@ -125,7 +127,7 @@ def _path(value: object) -> str:
 def _switch(value: object) -> bool:
     on = truth(value)
     if on is None:
-        raise _Wrong("must be true or false (or 1 and 0, yes and no, on and off)")
+        raise _Wrong(NEITHER_TRUE_NOR_FALSE)
     return on
 
 
@@ -151,44 +153,24 @@ def _ports(value: object) -> int | str:
     given: Sequence[object] = (
         value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     )
-    ports = [_whole(port) for port in given]
+    ports = [read_whole(port) for port in given]
     if not ports or any(port is None or not 1 <= port <= 65535 for port in ports):
         raise _Wrong("must be a number from 1 to 65535" + (", and so each between commas" if len(ports) > 1 else ""))
     return ",".join(map(str, ports)) if len(ports) > 1 else ports[0] or 0
 
 
-def _whole(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else None
-
-
 def _flag(value: object) -> int:
-    number = int(value) if isinstance(value, bool) else _whole(value)
+    number = int(value) if isinstance(value, bool) else read_whole(value)
     if number not in (0, 1):
         raise _Wrong("must be 1 or 0")
     return number
 
 
 def _number(value: object, unit: str) -> int:
-    number = _whole(value)
+    number = read_whole(value)
     if number is None or not 0 <= number <= 2**31 - 1:
         raise _Wrong(f"must be a whole number of {unit}, 0 or more")
     return number
-
-
-def _pool_number(key: str, value: object) -> object:
-    """The number a text spells; what spells none stays as it is, for the policy to refuse."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if key in policy.OPTIONAL and text.lower() == "none":
-        return None
-    if key in policy.COUNTS:
-        return int(text) if _WHOLE.fullmatch(text) else value
-    return float(text) if _REAL.fullmatch(text) else value
 
 
 def _pool_faults(pool: Mapping[str, object], values: Mapping[str, Setting]) -> list[Fault]:

@@ -1,7 +1,7 @@
-"""What the settings are called: every key, its other spellings, its variable, and what kind of value it takes.
+"""The settings' names: every key, its other spellings, its variable, and the kind of value it takes.
 
 Pure names. The driver's options are libpq's connection parameters, under libpq's names; the pool's numbers are the
-fields of ``PoolPolicy``; how one proves who one is, is dbkit's own.
+fields of ``PoolPolicy``; the settings of a login are dbkit's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from types import MappingProxyType
 from dbkit.core.policy import NAMES as POOL
 
 IDENTITY = ("host", "port", "database", "username", "password")
-"""Who connects to what. libpq calls two of them otherwise: ``dbname`` and ``user``."""
+"""Who connects to what. libpq has other names for two of them: ``dbname`` and ``user``."""
+
+DRIVER = "driver"
+"""Which driver connects: ``psycopg2``, or ``psycopg`` (psycopg 3)."""
 
 CREDENTIAL = "credential"
 IDENTITY_ENABLED = "identity_enabled"
@@ -20,7 +23,7 @@ PASSWORD_FILE = "password_file"
 ALLOW_INSECURE_TOKEN = "allow_insecure_token"
 
 CREDENTIALS = (CREDENTIAL, IDENTITY_ENABLED, CREDENTIAL_SCOPE, PASSWORD_FILE, ALLOW_INSECURE_TOKEN)
-"""How one proves who one is, where that is not a password in the settings. The driver is given none of these."""
+"""The settings of a login besides the password. libpq is given none of these."""
 
 DRIVER_NAMES = MappingProxyType({"database": "dbname", "username": "user"})
 """dbkit's word to libpq's, where they differ."""
@@ -37,7 +40,7 @@ OPTIONS = (
 )  # fmt: skip
 """libpq's other connection parameters, up to libpq 18; which of them work is up to the libpq that is installed."""
 
-KEYS = (*IDENTITY, *CREDENTIALS, *OPTIONS, *POOL)
+KEYS = (*IDENTITY, *CREDENTIALS, DRIVER, *OPTIONS, *POOL)
 """Every setting, in the order they are shown in."""
 
 ALIASES = MappingProxyType(
@@ -55,16 +58,16 @@ SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_serve
 """Settings whose values are never shown."""
 
 CONCEALED = SECRETS | {CREDENTIAL, PASSWORD_FILE}
-"""Settings whose value is not shown while it is in doubt: somebody will put the password itself there."""
+"""Settings whose value is not shown while it is in doubt: users put the password itself there."""
 
 ADDRESS = frozenset({"host", "hostaddr", "port", "database", "service", "servicefile"})
 """Where the server is. A URL gives these together or leaves them to libpq; they are not filled from elsewhere."""
 
-LOGIN = SECRETS | {"username", "passfile", "sslcert", "sslkey", *CREDENTIALS}
-"""What proves who is asking. It goes only to the server it was given for."""
+OF_A_USER = SECRETS | {"passfile", "sslcert", "sslkey", CREDENTIAL_SCOPE, ALLOW_INSECURE_TOKEN}
+"""The settings that belong to one user of one server; ``password`` stands for the login as a whole."""
 
-PROOF = LOGIN - {"username"}
-"""The part of a login that belongs to one user."""
+OF_A_SERVER = OF_A_USER | {"username"}
+"""A user and all that belongs to it. It goes only to the server it was given for."""
 
 FLAGS = frozenset({"keepalives", "sslcompression", "sslsni", "gssdelegation"})
 """Driver options that are 0 or 1."""
@@ -85,6 +88,7 @@ NUMBERS = MappingProxyType(
 
 CHOICES = MappingProxyType(
     {
+        DRIVER: ("psycopg2", "psycopg"),
         CREDENTIAL: ("password", "azure", "aws", "gcp", "file"),
         "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
         "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
@@ -100,12 +104,13 @@ CHOICES = MappingProxyType(
 URL_VARIABLE = "DATABASE_URL"
 
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSSLMODE", "PGSERVICE")
-"""What libpq lets decide where it connects to and how, where the settings do not."""
+"""libpq's variables that decide where it connects to and how, where the settings do not."""
 
 _NOT_FROM_VARIABLES = frozenset({"service", "servicefile", "replication"})
 """``DB_SERVICE`` is commonly the name of a container, and a replicating session has no place in a pool."""
 
-_SPELLINGS = (*KEYS, *ALIASES)
+SPELLINGS = (*KEYS, *ALIASES)
+"""Every setting under every name it has."""
 
 _UNPREFIXED = frozenset({IDENTITY_ENABLED})
 """Known to older programs under its bare name."""
@@ -113,70 +118,14 @@ _UNPREFIXED = frozenset({IDENTITY_ENABLED})
 VARIABLES = MappingProxyType(
     {
         ("" if name in _UNPREFIXED else "DB_") + name.upper(): name
-        for name in _SPELLINGS
+        for name in SPELLINGS
         if name not in _NOT_FROM_VARIABLES
     }
 )
 """Every variable dbkit reads besides ``DATABASE_URL``, with the key it gives, as written."""
-
-_HINTS = MappingProxyType(
-    {
-        "url": "give the URL as the first argument",
-        "dsn": "give a URL as the first argument",
-        "database_url": "give the URL as the first argument",
-        "pool_size": "dbkit says min_size and max_size",
-        "max_overflow": "dbkit says min_size and max_size",
-        "pool_timeout": "did you mean timeout?",
-        "pool_recycle": "did you mean max_lifetime?",
-        "hostname": "did you mean host?",
-        "passwd": "did you mean password?",
-        "credentials": "did you mean credential?",
-        "managed_identity": "did you mean credential=azure?",
-    }
-)
 
 
 def canonical(name: str) -> str | None:
     """The setting that ``name`` spells, or None where there is none."""
     name = ALIASES.get(name, name)
     return name if name in KEYS else None
-
-
-def unknown(name: str) -> str:
-    """What to tell somebody who gave a key that does not exist, with a suggestion where there is one."""
-    hint = _HINTS.get(name.lower())
-    if hint is None:
-        import difflib  # only for a mistake
-
-        close = difflib.get_close_matches(name.lower(), _SPELLINGS, n=1, cutoff=0.7)
-        hint = f"did you mean {close[0]}?" if close else "see dbkit.settings for the keys there are"
-    return f"there is no such setting; {hint}"
-
-
-def misspelt(variable: str) -> str | None:
-    """The variable of ours that this one, which is not ours, is one slip of the finger away from.
-
-    One letter missing, doubled, wrong or two swapped, or a ``DB_`` too many. A longer name that merely begins like one
-    of ours (``DB_HOSTS``, ``DB_PORT_5432_TCP``) is another program's.
-    """
-    if not variable.startswith("DB_") or variable in VARIABLES:
-        return None
-    if variable.removeprefix("DB_") in VARIABLES:
-        return variable.removeprefix("DB_")
-    for ours in VARIABLES:
-        if not variable.startswith(ours) and _one_slip(variable, ours):
-            return ours
-    return None
-
-
-def _one_slip(a: str, b: str) -> bool:
-    if len(a) > len(b):
-        a, b = b, a
-    if len(b) - len(a) > 1:
-        return False
-    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
-    if len(a) < len(b):
-        return a[start:] == b[start + 1 :]
-    if a[start + 1 :] == b[start + 1 :]:
-        return True
-    return a[start : start + 2] == b[start : start + 2][::-1] and a[start + 2 :] == b[start + 2 :]

@@ -4,28 +4,39 @@ Single values - keyword arguments, ``DB_*`` variables, entries of ``.env``, keys
 strongest source first. A source that *describes a server* - a URL, or a mapping that names a host - must not be mixed
 with another server's parts:
 
-- What a URL leaves out of the address (host, port, database, service) is left to libpq, not filled from elsewhere.
+- The parts of the address (host, port, database, service) that a URL leaves out are left to libpq, not filled from
+  elsewhere.
 - Where a weaker source names another server, neither its address nor its login is taken.
-- Where a weaker source names another user, its password is not taken.
+- Where a weaker source names another user, its login is not taken.
 - A weaker ``DATABASE_URL`` is not read at all.
 
-How one proves who one is (``credential``, a password, ...) is one thing, too: see ``proof.py``. Everything else (pool
-numbers, ``sslmode``, ...) still goes key by key. Defaults a program gives are under all of this, and each source takes
-out of them what it would take out of a weaker source.
+The login goes as a whole: see ``login.py``. Everything else (pool numbers, ``sslmode``, ...) still goes key by key.
+Defaults a program gives are under all of this, and each source takes out of them what it would take out of a weaker
+source.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from dbkit.errors import Fault
-from dbkit.settings.keys import ADDRESS, KEYS, LOGIN, PASSWORD_FILE, PROOF
-from dbkit.settings.login import in_force, overruled, settle
-from dbkit.settings.sources import Layer, Setting
-
-DEFAULT = "default"
-"""The origin of what nobody set and dbkit, or the program's defaults, do."""
+from dbkit.settings import sources
+from dbkit.settings.files import read_dotenv
+from dbkit.settings.keys import (
+    ADDRESS,
+    CREDENTIAL,
+    CREDENTIAL_SCOPE,
+    IDENTITY_ENABLED,
+    KEYS,
+    LIBPQ_VARIABLES,
+    OF_A_SERVER,
+    OF_A_USER,
+)
+from dbkit.settings.login import spell_out, take_login
+from dbkit.settings.sources import DEFAULT, Layer, Setting
 
 SERVER_DEFAULTS: Mapping[str, object] = {
     "connect_timeout": 10,
@@ -36,11 +47,90 @@ SERVER_DEFAULTS: Mapping[str, object] = {
     "tcp_user_timeout": 30_000,
     "fallback_application_name": "dbkit",
 }
-"""What dbkit asks of libpq when nobody says otherwise: a dead server is noticed within a minute, even in the
-middle of a query. The name is libpq's fallback, so that ``PGAPPNAME`` and service files win."""
+"""dbkit's own defaults for libpq's parameters: a dead server is noticed within a minute, even in the middle of a
+query. The name is libpq's fallback, so that ``PGAPPNAME`` and service files win."""
 
 _NAMES_SERVER = ("host", "hostaddr", "service")
 _SERVER = frozenset({*_NAMES_SERVER, "servicefile"})
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """All sources' settings together.
+
+    Attributes:
+        values: the settings, unchecked, in the order of ``KEYS``.
+        faults: what is wrong with the sources.
+        remarks: what to tell the user, though it is no fault.
+        surroundings: of libpq's variables, those that decide the route.
+    """
+
+    values: Mapping[str, Setting]
+    faults: tuple[Fault, ...]
+    remarks: tuple[str, ...]
+    surroundings: Mapping[str, str]
+
+
+def read_and_merge(
+    *,
+    overrides: Layer,
+    given: Layer,
+    ini: Layer,
+    defaults: Layer,
+    environ: Mapping[str, str] | None,
+    env_file: str | os.PathLike[str] | None,
+    url_variable: str | None,
+) -> Merged:
+    """Read the environment and ``env_file``, and merge all that is said.
+
+    Args:
+        overrides: the keyword arguments.
+        given: the URL or mapping; empty if there is none.
+        ini: the INI section; empty if there is none.
+        defaults: for what no source gives.
+        environ: the environment; None for the process's own.
+        env_file: the file of variables, or None.
+        url_variable: the variable that holds a URL, or None.
+    """
+    variables = os.environ if environ is None else environ
+    if describes_server(given):
+        url_variable = None
+    environment = sources.from_environment(variables, url_variable=url_variable)
+    dotenv = sources.from_dotenv(
+        read_dotenv(env_file, variables), env_file, url_variable=None if environment.from_url else url_variable
+    )
+    merged = merge((overrides, given, environment, dotenv, ini), defaults)
+    surroundings = {name: variables[name] for name in LIBPQ_VARIABLES if variables.get(name)}
+    return _finished(
+        merged,
+        server_defaults(merged.values, variables),
+        surroundings=MappingProxyType(surroundings),
+        server_in_code=describes_server(given),
+    )
+
+
+def replaced(overrides: Layer, values: Mapping[str, Setting], surroundings: Mapping[str, str]) -> Merged:
+    """Settings that were merged before, with some values replaced; no source is read again.
+
+    Args:
+        overrides: the values to replace.
+        values: the settings of before.
+        surroundings: libpq's variables as they were seen then.
+    """
+    if "service" in overrides.values:
+        values = {key: setting for key, setting in values.items() if not _left_to_service(key, setting)}
+    return _finished(merge((overrides, Layer(dict(values))), Layer()), {}, surroundings=surroundings)
+
+
+def merge(layers: Sequence[Layer], defaults: Layer) -> Layer:
+    """All sources in one, the strongest first; ``defaults`` for what none of them gives."""
+    for layer in (*layers, defaults):
+        take_login(layer)
+    merged = Layer()
+    for layer in reversed(layers):
+        merged = _lay_over(layer, merged, _of_another(layer, merged))
+    without = {key for layer in layers for key in _of_another(layer, defaults)}
+    return _lay_over(merged, defaults, without | _elsewhere(merged))
 
 
 def describes_server(layer: Layer) -> bool:
@@ -48,98 +138,88 @@ def describes_server(layer: Layer) -> bool:
     return layer.from_url or any(key in layer.values for key in _NAMES_SERVER)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A layer, and how it goes over weaker ones.
-
-    Attributes:
-        layer: what it says.
-        whole: it is a description (a URL, a mapping) rather than single values.
-        in_code: the program itself says it.
-    """
-
-    layer: Layer
-    whole: bool = False
-    in_code: bool = False
-
-
-def merge(sources: Sequence[Ranked], defaults: Layer) -> Layer:
-    """All sources in one, the strongest first; ``defaults`` for what none of them gives."""
-    merged = Layer()
-    for source in reversed(sources):
-        merged = _lay_over(source.layer, merged, _unfit(source, merged))
-    without = {key for source in sources for key in _unfit(source, defaults)}
-    without |= overruled(merged.values, defaults.values, whole=True) | _elsewhere(merged)
-    return _lay_over(merged, defaults, without)
-
-
-def _unfit(strong: Ranked, weak: Layer) -> frozenset[str]:
-    """The keys of ``weak`` that ``strong`` leaves no room for, though it may not give them."""
-    foreign = _of_another(strong.layer, weak) if strong.whole else frozenset()
-    return foreign | overruled(strong.layer.values, weak.values, whole=strong.whole or strong.in_code)
-
-
-def _elsewhere(merged: Layer) -> frozenset[str]:
-    """What defaults cannot add to a server that is named: no second name for it, and nothing a service file may say."""
-    if "service" in merged.values:
-        return ADDRESS | LOGIN
-    return _SERVER if any(key in merged.values for key in _NAMES_SERVER) else frozenset()
-
-
 def _lay_over(strong: Layer, weak: Layer, without: Iterable[str]) -> Layer:
-    """``strong`` wins for every key it gives; ``weak`` fills in the others, but for some."""
+    """``strong`` wins for every key it gives, and with its login; ``weak`` fills in the others, but for some."""
     kept = {key: setting for key, setting in weak.values.items() if key not in without}
     still_open = [doubt for doubt in weak.doubts if doubt.key in kept and doubt.key not in strong.values]
+    login = None if "password" in without else weak.login
     return Layer(
         values=kept | strong.values,
+        login=strong.login.over(login) if strong.login else login,
         faults=strong.faults + weak.faults,
         doubts=strong.doubts + still_open,
-        slips=strong.slips + weak.slips,
+        misses=strong.misses + weak.misses,
+        remarks=strong.remarks + weak.remarks,
         from_url=strong.from_url or weak.from_url,
     )
 
 
 def _of_another(strong: Layer, weak: Layer) -> frozenset[str]:
-    """The keys of ``weak`` that speak of another server or another user than ``strong`` does."""
+    """The keys of ``weak`` that speak of another server or another user than ``strong``, a description, does."""
+    if not strong.whole:
+        return frozenset()
     if describes_server(strong) and any(key in weak.values for key in _NAMES_SERVER):
         shared = [key for key in _NAMES_SERVER if key in strong.values and key in weak.values]
         if not shared or any(strong.values[key] != weak.values[key] for key in shared):
-            return ADDRESS | LOGIN
+            return ADDRESS | OF_A_SERVER
     foreign = ADDRESS if strong.from_url else frozenset()
     users = (strong.values.get("username"), weak.values.get("username"))
     if None not in users and users[0] != users[1]:
-        foreign |= PROOF
+        foreign |= OF_A_USER
     return foreign
 
 
-def finish(layer: Layer, environ: Mapping[str, str]) -> tuple[dict[str, Setting], list[Fault]]:
-    """The merged values, the password's file read and defaults filled in, in the order of ``KEYS``; and all faults."""
-    values, faults = settle(layer.values)
-    faults = layer.faults + [doubt for doubt in layer.doubts if doubt.key in values] + faults
+def _elsewhere(merged: Layer) -> frozenset[str]:
+    """The keys that defaults cannot add to a named server: a second name for it, all that a service file may say."""
+    if "service" in merged.values:
+        return ADDRESS | OF_A_SERVER
+    return _SERVER if any(key in merged.values for key in _NAMES_SERVER) else frozenset()
+
+
+def _finished(
+    layer: Layer, defaults: Mapping[str, Setting], *, surroundings: Mapping[str, str], server_in_code: bool = False
+) -> Merged:
+    """The merged values with the login spelled out, over ``defaults``; and all that is wrong with the sources."""
+    login, faults = spell_out(layer.login, layer.values.pop(CREDENTIAL_SCOPE, None))
+    values = layer.values | login
+    answered = _answered(layer, values, login_is_good=not faults)
+    faults = [*layer.faults, *(doubt for doubt in layer.doubts if doubt.key in values), *faults]
+    remarks = list(layer.remarks)
+    for miss in layer.misses:
+        if miss.key in answered:
+            continue
+        if miss.is_surely_meant(server_in_code=server_in_code):
+            reason = f"is not read, and {miss.meant}, which seems to be meant, is not set; rename it, or set that too"
+            faults.append(Fault(miss.variable, reason, "", miss.origin))
+        else:
+            remarks.append(f"{miss.origin} is not read; did you mean {miss.meant}?")
+    values = {**defaults, **values}
+    return Merged({key: values[key] for key in KEYS if key in values}, tuple(faults), tuple(remarks), surroundings)
+
+
+def _answered(layer: Layer, values: Mapping[str, Setting], *, login_is_good: bool) -> set[str]:
+    """The settings that some source gives, so that a variable which looks like a misspelling of one is harmless."""
     answered = {key for key, setting in values.items() if setting.origin != DEFAULT}
-    if in_force(values) is not None and (in_force(values) != "file" or PASSWORD_FILE in values):
-        answered.add("password")
+    if CREDENTIAL in answered and login_is_good:
+        answered |= {"password", IDENTITY_ENABLED}
     if layer.from_url:
         answered |= ADDRESS
-    for slip in layer.slips:
-        if slip.key not in answered:
-            reason = f"looks like a misspelt {slip.meant}, which is not set; rename it, or set {slip.meant} too"
-            faults.append(Fault(slip.variable, reason, "", slip.origin))
-    values = server_defaults(values, environ) | values
-    return {key: values[key] for key in KEYS if key in values}, faults
+    if any(key in answered for key in _NAMES_SERVER):
+        answered.add("host")
+    return answered
 
 
-def left_to_service(key: str, setting: Setting) -> bool:
+def _left_to_service(key: str, setting: Setting) -> bool:
     """Whether a service file, which loses to what libpq is given, should have its say instead of this default."""
     ours = key in SERVER_DEFAULTS and key != "fallback_application_name"
-    return setting.origin == DEFAULT and (ours or key in ADDRESS or key in LOGIN)
+    return setting.origin == DEFAULT and (ours or key in ADDRESS or key in OF_A_SERVER)
 
 
 def server_defaults(values: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, Setting]:
     """dbkit's defaults for a server, but for those that libpq's own sources would then lose to.
 
-    libpq takes a parameter over its environment and its service file. So ``PGCONNECT_TIMEOUT`` takes
-    our own away; and with a service in use, which may set anything, only the fallback name is.
+    libpq takes a parameter over its environment and its service file. So ``PGCONNECT_TIMEOUT`` takes dbkit's own
+    away; and with a service in use, which may set anything, only the fallback name is given.
     """
     service = "service" in values or bool(environ.get("PGSERVICE"))
     chosen = {

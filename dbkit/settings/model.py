@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dbkit.core.policy import NAMES as POOL
-from dbkit.core.policy import PoolPolicy
+from dbkit.core.policy import UNLIMITED, PoolPolicy, show_size
 from dbkit.errors import Fault, SettingsError
 from dbkit.settings import sources
 from dbkit.settings.check import check
-from dbkit.settings.gather import from_code, from_defaults, from_overrides, gather
+from dbkit.settings.hints import unknown
 from dbkit.settings.keys import (
+    CHOICES,
     CREDENTIAL,
     CREDENTIALS,
+    DRIVER,
     DRIVER_NAMES,
     IDENTITY,
+    IDENTITY_ENABLED,
     KEYS,
-    LIBPQ_VARIABLES,
     SECRETS,
     URL_VARIABLE,
     canonical,
-    unknown,
 )
-from dbkit.settings.login import in_force
-from dbkit.settings.merge import DEFAULT, Ranked, finish, left_to_service, merge
-from dbkit.settings.secret import Secret
-from dbkit.settings.sources import Layer, Setting
+from dbkit.settings.merge import Merged, read_and_merge, replaced
+from dbkit.settings.secret import Secret, Unpicklable
+from dbkit.settings.sources import DEFAULT, Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
 
 if TYPE_CHECKING:
     from dbkit.settings.route import Route
 
+logger = logging.getLogger("dbkit.settings")
+
 LIBPQ = "libpq"
 """The origin of what is left to libpq: its ``PG*`` variables, service and password files, and built-in defaults."""
 
 Source = str | Secret | Mapping[str, object] | SqlalchemyUrl
-"""What ``load`` takes for its first argument."""
+"""The first argument of ``load``."""
 
 
-class DatabaseSettings:
+@dataclass(frozen=True, repr=False)
+class DatabaseSettings(Unpicklable):
     """Who connects to what and how, and the pool's numbers, each with where it came from.
 
-    Made by ``load()`` or ``from_ini()``, never by hand. What nobody set is absent, so that libpq's own sources
-    (``PGHOST``, service files, ``.pgpass``, ...) apply. Passwords are ``Secret``s and show as ``***``. Equal to other
-    settings that say the same, wherever they came from. Immutable and hashable; safe to share between threads and
+    Made by ``load()`` or ``from_ini()``, never by hand. A value that no source sets is absent, so that libpq's own
+    sources (``PGHOST``, service files, ``.pgpass``, ...) apply. Passwords are ``Secret``s and show as ``***``. Equal to
+    other settings that say the same, wherever they came from. Immutable and hashable; safe to share between threads and
     across a fork; not to be pickled, since that would spill the password.
+
+    Attributes:
+        policy: the pool's numbers.
+        remarks: notes that are no faults, such as one on a variable that dbkit does not read, though its name suggests
+            it. Logged as warnings when the settings are loaded.
     """
 
-    __slots__ = ("_policy", "_surroundings", "_values")
     _values: Mapping[str, Setting]
-    _policy: PoolPolicy
-    _surroundings: Mapping[str, str]  # of libpq's variables, those that decide the route; no part of what is said
-
-    def __init__(self) -> None:
-        raise TypeError("use DatabaseSettings.load(...) or DatabaseSettings.from_ini(...)")
+    policy: PoolPolicy = field(compare=False)
+    remarks: tuple[str, ...] = field(compare=False)
+    _surroundings: Mapping[str, str] = field(compare=False)
+    """Of libpq's variables, those that decide the route; no part of what is said."""
 
     @classmethod
     def load(
@@ -88,15 +96,18 @@ class DatabaseSettings:
         Raises:
             SettingsError: naming everything that is wrong, each with its value (never a secret) and its origin.
         """
-        given, adjusted, weakest = from_code(source), from_overrides(overrides), from_defaults(defaults)
-        variables = os.environ if environ is None else environ
+        merged = read_and_merge(
+            overrides=sources.from_overrides(overrides),
+            given=sources.from_code(source),
+            ini=Layer(),
+            defaults=sources.from_defaults(defaults),
+            environ=environ,
+            env_file=env_file,
+            url_variable=url_variable,
+        )
         del source, environ, defaults
         overrides.clear()  # no plaintext in this frame when it raises
-        merged = gather(adjusted, given, variables, env_file, url_variable, Layer(), weakest)
-        values, faults = finish(merged, variables)
-        surroundings = _surroundings(variables)
-        del variables
-        return cls._checked(values, faults, surroundings)
+        return cls._checked(merged)
 
     @classmethod
     def from_ini(
@@ -124,45 +135,40 @@ class DatabaseSettings:
         Raises:
             SettingsError: naming everything that is wrong, a missing file or section too.
         """
-        adjusted, weakest = from_overrides(overrides), from_defaults(defaults)
-        variables = os.environ if environ is None else environ
+        merged = read_and_merge(
+            overrides=sources.from_overrides(overrides),
+            given=Layer(),
+            ini=sources.from_ini(path, section),
+            defaults=sources.from_defaults(defaults),
+            environ=environ,
+            env_file=env_file,
+            url_variable=url_variable,
+        )
         del environ, defaults
         overrides.clear()
-        merged = gather(adjusted, Layer(), variables, env_file, url_variable, sources.from_ini(path, section), weakest)
-        values, faults = finish(merged, variables)
-        surroundings = _surroundings(variables)
-        del variables
-        return cls._checked(values, faults, surroundings)
+        return cls._checked(merged)
 
     def replace(self, **overrides: object) -> Self:
-        """The same settings with some values replaced, checked anew. None means what it means in ``load()``.
+        """The same settings with some values replaced, and checked again. None means what it means in ``load()``.
 
         A password replaces a credential and a credential a password; ``credential="password"`` turns one off.
 
         Raises:
             SettingsError: naming everything that is wrong.
         """
-        adjusted = from_overrides(overrides)
+        adjusted = sources.from_overrides(overrides)
         overrides.clear()
-        values = dict(self._values)
-        if "service" in adjusted.values:
-            values = {key: setting for key, setting in values.items() if not left_to_service(key, setting)}
-        merged = merge((Ranked(adjusted, in_code=True), Ranked(Layer(values))), Layer())
-        read, faults = finish(merged, {"PGSERVICE": "-"})  # no new defaults
-        return self._checked(read, faults, self._surroundings)
+        return self._checked(replaced(adjusted, self._values, self._surroundings))
 
     @classmethod
-    def _checked(cls, values: Mapping[str, Setting], faults: list[Fault], surroundings: Mapping[str, str]) -> Self:
-        good, more = check(values)
-        every = [*faults, *more]
-        if every:
-            raise SettingsError(every)
+    def _checked(cls, merged: Merged) -> Self:
+        good, faults = check(merged.values)
+        if merged.faults or faults:
+            raise SettingsError([*merged.faults, *faults])
+        for remark in merged.remarks:
+            logger.warning("%s", remark)
         numbers: dict[str, Any] = {key: good[key].value for key in POOL if key in good}
-        made = cls.__new__(cls)
-        object.__setattr__(made, "_values", MappingProxyType(good))
-        object.__setattr__(made, "_policy", PoolPolicy.of(**numbers))
-        object.__setattr__(made, "_surroundings", surroundings)
-        return made
+        return cls(MappingProxyType(good), PoolPolicy.of(**numbers), merged.remarks, merged.surroundings)
 
     # What was set
 
@@ -195,8 +201,8 @@ class DatabaseSettings:
 
     @property
     def credential(self) -> str | None:
-        """What proves who asks: ``azure``, ``aws``, ``gcp`` or ``file``; None where that is a password, or nothing."""
-        return in_force(self._values)
+        """The kind of credential: ``azure``, ``aws``, ``gcp`` or ``file``; None for a password, or none at all."""
+        return self._text(CREDENTIAL)
 
     @property
     def credential_scope(self) -> str | None:
@@ -205,8 +211,14 @@ class DatabaseSettings:
 
     @property
     def password_file(self) -> str | None:
-        """The absolute path of the file to read a password from at each connect; None without ``credential=file``."""
+        """The absolute path of the file with the password, read at each connection attempt; None without
+        ``credential=file``."""
         return self._text("password_file")
+
+    @property
+    def driver(self) -> str:
+        """The driver that connects: ``psycopg2``, or ``psycopg`` (psycopg 3)."""
+        return self._text(DRIVER) or CHOICES[DRIVER][0]
 
     @property
     def allow_insecure_token(self) -> bool:
@@ -220,7 +232,7 @@ class DatabaseSettings:
 
     def route_by(self, variables: Mapping[str, str]) -> Route:
         """Where a password travels, by these settings and, for the rest, by these variables of libpq's."""
-        from dbkit.settings.route import find_route  # only a connect that may carry a token asks
+        from dbkit.settings.route import find_route  # asked for only where a token may be sent
 
         return find_route(
             host=self.host,
@@ -233,13 +245,8 @@ class DatabaseSettings:
     @property
     def options(self) -> Mapping[str, object]:
         """libpq's other connection parameters, dbkit's defaults included, secrets not."""
-        hidden = {*IDENTITY, *CREDENTIALS, *POOL, *SECRETS}
+        hidden = {*IDENTITY, *CREDENTIALS, DRIVER, *POOL, *SECRETS}
         return MappingProxyType({key: s.value for key, s in self._values.items() if key not in hidden})
-
-    @property
-    def policy(self) -> PoolPolicy:
-        """The pool's numbers."""
-        return self._policy
 
     @property
     def target(self) -> str:
@@ -256,15 +263,12 @@ class DatabaseSettings:
         return "".join(c if c.isprintable() else "?" for c in label) or "the server libpq is set up for"
 
     def connect_params(self) -> dict[str, object]:
-        """Keyword arguments for ``psycopg2.connect``, in libpq's names, without secrets (see ``secrets()``)."""
-        return {
-            DRIVER_NAMES.get(key, key): setting.value
-            for key, setting in self._values.items()
-            if key not in POOL and key not in SECRETS and key not in CREDENTIALS
-        }
+        """Keyword arguments for the driver's ``connect``, in libpq's names, without secrets (see ``secrets()``)."""
+        hidden = {*CREDENTIALS, DRIVER, *POOL, *SECRETS}
+        return {DRIVER_NAMES.get(key, key): s.value for key, s in self._values.items() if key not in hidden}
 
     def secrets(self) -> dict[str, Secret]:
-        """What ``connect_params()`` leaves out, still wrapped: ``password``, ``sslpassword``, ..."""
+        """The secrets that ``connect_params()`` leaves out, still wrapped: ``password``, ``sslpassword``, ..."""
         return {
             key: setting.value
             for key, setting in self._values.items()
@@ -285,47 +289,30 @@ class DatabaseSettings:
             raise SettingsError([Fault(key, unknown(key))])
         if known in self._values:
             return self._values[known].origin
-        if known == "password" and self.credential is not None:
+        if known in ("password", IDENTITY_ENABLED) and self.credential is not None:
             return self._values[CREDENTIAL].origin
-        return DEFAULT if known in POOL or known in CREDENTIALS else LIBPQ
+        return DEFAULT if known in (*POOL, *CREDENTIALS, DRIVER) else LIBPQ
 
     def describe(self) -> str:
-        """A table to print: every setting in force, its value and its origin; secrets as ``***``."""
+        """A table to print: every setting in force, its value and its origin; secrets as ``***``. Then the remarks."""
         rows = [("setting", "value", "origin")]
         for key in KEYS:
             if key in self._values:
                 rows.append((key, self._shown(key), self._values[key].origin))
             elif key in POOL:
-                rows.append((key, repr(getattr(self._policy, key)), DEFAULT))
+                rows.append((key, repr(getattr(self.policy, key)), DEFAULT))
             elif key in IDENTITY and not (key == "password" and self.credential is not None):
                 rows.append((key, "-", LIBPQ))
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows)
+        table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows]
+        return "\n".join([*table, *self.remarks])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={self._shown(key)} ({s.origin})" for key, s in self._values.items())
         return f"{type(self).__name__}({shown})"
 
-    def __eq__(self, other: object) -> bool:
-        return self._values == other._values if isinstance(other, DatabaseSettings) else NotImplemented
-
     def __hash__(self) -> int:
         return hash(tuple((key, setting.value) for key, setting in self._values.items()))
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("settings do not change; use replace()")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("settings do not change; use replace()")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("settings are not pickled, for their secrets; load them anew where they are needed")
 
     def _get(self, key: str) -> object:
         setting = self._values.get(key)
@@ -336,8 +323,5 @@ class DatabaseSettings:
         return value if isinstance(value, str) else None
 
     def _shown(self, key: str) -> str:
-        return repr(self._values[key].value)
-
-
-def _surroundings(variables: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType({name: variables[name] for name in LIBPQ_VARIABLES if variables.get(name)})
+        value = self._values[key].value
+        return show_size(UNLIMITED) if key == "max_size" and value == UNLIMITED else repr(value)

@@ -9,7 +9,7 @@ _EXPOSED = {
     "disable": "sends it unencrypted",
     "allow": "may send it unencrypted",
     "prefer": "may send it unencrypted",
-    "require": "encrypts it for whoever answers",
+    "require": "encrypts it for any server that answers",
     "verify-ca": "encrypts it for any server with a certificate of that CA",
 }
 _REMEDY = (
@@ -20,13 +20,13 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a connection goes, and whether somebody in between could read or take what it carries.
+    """Where a connection goes, and whether an attacker in between could read or take what it carries.
 
     Attributes:
         hosts: the servers' names, addresses or socket folders, as libpq will go to them: ``hostaddr`` where given, else
             ``host``. Empty (or one empty text of several) where libpq's own default, a unix socket, applies, or where
             only a service knows.
-        sslmode: libpq's ``sslmode``; None where nobody set it, or only a service may have.
+        sslmode: libpq's ``sslmode``; None where it is not set, or only a service may set it.
         local: every host is a unix socket or a loopback address: nothing leaves the machine.
         verified: libpq encrypts, and checks that it is the right server (``verify-full``).
         service: the service (``service``, ``PGSERVICE``) that may decide, unseen, what the settings leave open; None

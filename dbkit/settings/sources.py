@@ -5,28 +5,25 @@ Secrets are wrapped the moment they are seen, and no function here raises for ba
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dbkit.core.policy import OPTIONAL
 from dbkit.errors import Fault
 from dbkit.settings import url
-from dbkit.settings.keys import (
-    ALIASES,
-    CHOICES,
-    CREDENTIAL,
-    PASSWORD_FILE,
-    SECRETS,
-    VARIABLES,
-    canonical,
-    misspelt,
-    unknown,
-)
+from dbkit.settings.files import Dotenv, Unresolved, read_text
+from dbkit.settings.hints import NearMiss, near_miss, unknown
+from dbkit.settings.keys import ALIASES, CHOICES, CREDENTIAL, DRIVER, PASSWORD_FILE, SECRETS, VARIABLES, canonical
 from dbkit.settings.secret import Secret
+
+if TYPE_CHECKING:
+    from dbkit.settings.login import Login
+
+DEFAULT = "default"
+"""The origin of dbkit's own defaults and of the program's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,63 +38,50 @@ class Setting:
 class SecretFile:
     """A password still in its file: read when it is needed, and only if nothing stronger gives one."""
 
-    path: Secret  # somebody will put the password itself there
+    path: Secret  # users put the password itself there
 
 
 NOT_TEXT = object()
 """Stands for a secret that was given as something else than text, since that must not be seen either."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slip:
-    """A variable that is not ours but looks like a misspelling of one that is."""
-
-    variable: str
-    meant: str
-    origin: str
-
-    @property
-    def key(self) -> str:
-        key = canonical(VARIABLES[self.meant])
-        return "password" if key is None or key == PASSWORD_FILE else key
-
-
 @dataclass
 class Layer:
-    """What one source says.
+    """The settings of one source, or of several once they are merged.
 
     Attributes:
         values: settings by key.
-        faults: what is wrong with the source, whoever wins.
+        login: the source's settings of a login as one; they are then no longer among the values.
+        faults: what is wrong with the source, told whichever source wins.
         doubts: contradictions within the source, which matter only where its value for that key is used.
-        slips: variables that look misspelt.
-        from_url: whether a URL described the server whole.
+        misses: variables that dbkit does not read, though their names suggest it.
+        remarks: notes for the user that are no faults.
+        whole: it describes a server (a URL, a mapping) and is not a collection of single values.
+        from_url: a URL described the server.
     """
 
     values: dict[str, Setting] = field(default_factory=dict)
+    login: Login | None = None
     faults: list[Fault] = field(default_factory=list)
     doubts: list[Fault] = field(default_factory=list)
-    slips: list[Slip] = field(default_factory=list)
+    misses: list[NearMiss] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    whole: bool = False
     from_url: bool = False
 
     def add(self, key: str, setting: Setting) -> None:
-        """Take a value; a second, different one for the same key is a fault."""
+        """Take a value; a second, different one for the same key is a doubt."""
         first = self.values.setdefault(key, setting)
         if _comparable(first) != _comparable(setting):
-            shown = "" if key in SECRETS or isinstance(setting.value, Secret | SecretFile) else repr(setting.value)
-            self._doubt(key, first, setting, shown)
-        elif key in _ONE_PASSWORD and self.values.keys() >= _ONE_PASSWORD:
-            self._doubt("password", self.values["password"], self.values[PASSWORD_FILE], "")
-
-    def _doubt(self, key: str, first: Setting, second: Setting, shown: str) -> None:
-        reason = f"{first.origin} says otherwise; keep one of the two"
-        self.doubts.append(Fault(key, reason, shown, second.origin))
+            self.doubts.append(says_otherwise(key, first, setting))
 
     def add_as_written(self, name: str, value: object, origin: str) -> None:
-        """Take a value under the name it was given by; a name that is none is a fault, its value never shown."""
+        """Take a value under the name it was given by; an unknown name is a fault, its value never shown."""
         key = canonical(name)
         if key is None:
             self.faults.append(Fault(name, unknown(name), "", origin))
+        elif isinstance(value, Unresolved):
+            self.add(key, Setting(value, origin))
         elif key == PASSWORD_FILE:
             path = concealed(os.fspath(value) if isinstance(value, os.PathLike) else value)
             if isinstance(path, Secret):
@@ -110,12 +94,15 @@ class Layer:
             self.add(key, Setting(concealed(value) if key in SECRETS else value, origin))
 
 
-_ONE_PASSWORD = frozenset({"password", PASSWORD_FILE})
-"""Two ways to give one password: beside each other in one source they contradict each other."""
+def says_otherwise(key: str, first: Setting, second: Setting) -> Fault:
+    """Two settings of one source that contradict each other; names both."""
+    hidden = key in SECRETS or isinstance(second.value, Secret | SecretFile)
+    reason = f"{first.origin} says otherwise; keep one of the two"
+    return Fault(key, reason, "" if hidden else repr(second.value), second.origin)
 
 
 def _kind(value: object) -> object:
-    """A kind of credential as it is; what is none may be a credential itself, and is not to be seen."""
+    """A kind of credential as it is; anything else may be a credential itself, and is not to be seen."""
     text = value.reveal() if isinstance(value, Secret) else value
     return text if isinstance(text, str) and text in CHOICES[CREDENTIAL] else concealed(value)
 
@@ -126,7 +113,7 @@ def _comparable(setting: Setting) -> object:
 
 
 def concealed(value: object) -> object:
-    """A secret's text wrapped; pydantic's ``SecretStr`` is unwrapped first, and what is no text dropped."""
+    """A secret's text wrapped; pydantic's ``SecretStr`` is unwrapped first, and anything but text is dropped."""
     reveal = getattr(value, "get_secret_value", None)
     if callable(reveal):
         value = reveal()
@@ -135,18 +122,45 @@ def concealed(value: object) -> object:
     return value if isinstance(value, Secret) else NOT_TEXT
 
 
+# Given in code
+
+
+def from_code(source: object) -> Layer:
+    """The first argument of ``load()``: a URL or a mapping."""
+    if source is None:
+        return Layer()
+    if isinstance(source, str):
+        return from_url(Secret(source), "URL")
+    if isinstance(source, Secret):
+        return from_url(source, "URL")
+    if isinstance(source, url.SqlalchemyUrl):
+        return _from_parts(url.take_apart(source), "URL")
+    if isinstance(source, Mapping):
+        layer = from_mapping(source, "mapping")
+        layer.whole = True
+        return layer
+    return Layer(faults=[Fault("source", f"must be a URL or a mapping, not {type(source).__name__}")])
+
+
+def from_overrides(overrides: Mapping[str, object]) -> Layer:
+    """The keyword arguments of ``load()``."""
+    return from_mapping(overrides, "argument", keep_none=OPTIONAL)
+
+
+def from_defaults(defaults: Mapping[str, object] | None) -> Layer:
+    """The ``defaults`` of ``load()``; of one origin, whichever spelling they have."""
+    layer = from_mapping(defaults or {}, DEFAULT, keep_none=OPTIONAL)
+    layer.values = {key: Setting(setting.value, DEFAULT) for key, setting in layer.values.items()}
+    return layer
+
+
 def from_url(text: Secret, origin: str) -> Layer:
     """A URL given as text."""
     return _from_parts(url.parse(text), origin)
 
 
-def from_url_object(given: url.SqlalchemyUrl, origin: str) -> Layer:
-    """SQLAlchemy's URL object, read part by part."""
-    return _from_parts(url.take_apart(given), origin)
-
-
 def _from_parts(parts: url.Parts, origin: str) -> Layer:
-    layer = Layer(from_url=True)
+    layer = Layer(whole=True, from_url=True)
     layer.faults += [Fault(key, reason, shown, origin) for key, reason, shown in parts.problems]
     for name, value in parts.pairs:
         layer.add_as_written(name, value, origin)
@@ -167,8 +181,32 @@ def from_mapping(given: Mapping[Any, object], origin: str, *, keep_none: Iterabl
     return layer
 
 
-def from_variables(variables: Mapping[str, str], origin: Callable[[str], str], *, url_variable: str | None) -> Layer:
-    """``DB_*``, and a URL. Empty variables count as unset; those of other programs are let be.
+# Variables
+
+
+def from_environment(environ: Mapping[str, str], *, url_variable: str | None) -> Layer:
+    """The environment's variables."""
+    return _from_variables(environ, "environment variable {}".format, url_variable=url_variable)
+
+
+def from_dotenv(file: Dotenv, path: str | os.PathLike[str] | None, *, url_variable: str | None) -> Layer:
+    """The variables of a ``.env`` file."""
+    shown = "" if path is None else f"the file {os.fspath(path)}"
+    layer = _from_variables(file.variables, lambda name: f"{shown}, {name}", url_variable=url_variable)
+    layer.faults += file.faults
+    for line, name in file.unreadable:
+        if name in VARIABLES or (name and name == url_variable):
+            reason = "cannot be read; are its quotes closed?"
+            layer.faults.append(Fault(name, reason, "", f"{shown}, line {line}"))
+        else:
+            layer.remarks.append(f"{shown}, line {line} cannot be read, and is ignored")
+    return layer
+
+
+def _from_variables(
+    variables: Mapping[str, str | Unresolved], origin: Callable[[str], str], *, url_variable: str | None
+) -> Layer:
+    """``DB_*``, and a URL. Empty variables count as unset; those of other programs are ignored.
 
     Args:
         variables: names and values, of the environment or of a file like it.
@@ -178,20 +216,30 @@ def from_variables(variables: Mapping[str, str], origin: Callable[[str], str], *
     layer = Layer()
     for name in VARIABLES:
         value = variables.get(name)
-        if value and not (name == "DB_PORT" and _set_by_kubernetes(value)):
+        if value and not _of_another_program(name, value):
             layer.add_as_written(VARIABLES[name], value, origin(name))
     for name in variables:
-        meant = misspelt(name)
-        if meant and variables[name]:
-            layer.slips.append(Slip(name, meant, origin(name)))
-    if url_variable is not None and variables.get(url_variable):
-        layer = _side_by_side(from_url(Secret(variables[url_variable]), origin(url_variable)), layer, url_variable)
-    return layer
+        miss = near_miss(name, origin(name), url_variable=url_variable)
+        if miss is not None and variables[name]:
+            layer.misses.append(miss)
+    found = variables.get(url_variable) if url_variable is not None else None
+    if url_variable is None or not found:
+        return layer
+    if isinstance(found, Unresolved):
+        layer.faults.append(Fault("url", found.reason, "", origin(url_variable)))
+        return layer
+    return _side_by_side(from_url(Secret(found), origin(url_variable)), layer, url_variable)
 
 
-def _set_by_kubernetes(port: str) -> bool:
-    """Kubernetes gives every pod ``DB_PORT=tcp://10.0.0.1:5432`` where a service is called ``db``: nobody's setting."""
-    return re.fullmatch(r"(tcp|udp|sctp)://[^/]*:\d+", port) is not None
+def _of_another_program(name: str, value: object) -> bool:
+    """Whether this value shows that a variable is not for dbkit.
+
+    Kubernetes gives every pod ``DB_PORT=tcp://10.0.0.1:5432`` where a service is called ``db``; and ``DB_DRIVER`` is
+    another framework's, unless it names a driver that dbkit has.
+    """
+    if name == "DB_PORT":
+        return re.fullmatch(r"(tcp|udp|sctp)://[^/]*:\d+", str(value)) is not None
+    return name == "DB_DRIVER" and value not in CHOICES[DRIVER]
 
 
 def _side_by_side(whole: Layer, single: Layer, url_variable: str) -> Layer:
@@ -209,31 +257,18 @@ def _side_by_side(whole: Layer, single: Layer, url_variable: str) -> Layer:
             whole.add(key, setting)
     whole.faults += single.faults
     whole.doubts += single.doubts
-    whole.slips += single.slips
+    whole.misses += single.misses
     return whole
 
 
-def read_dotenv(path: str | os.PathLike[str] | None) -> tuple[dict[str, str], list[Fault]]:
-    """The variables of a ``.env`` file; the environment is left as it is. Only one called ``.env`` may be missing."""
-    if path is None:
-        return {}, []
-    may_be_missing = os.fspath(path) == ".env"
-    if may_be_missing and (not Path(path).exists() or Path(path).is_dir()):
-        return {}, []
-    text, reason = _read(path)
-    if text is None:
-        return {}, [Fault("env_file", f"cannot be read: {reason}", os.fspath(path))]
-    from dotenv import dotenv_values
-
-    found = dotenv_values(stream=io.StringIO(text.reveal()))
-    return {name: value for name, value in found.items() if value}, []
+# Files
 
 
 def from_ini(path: str | os.PathLike[str], section: str) -> Layer:
     """One section of an INI file, without interpolation: a ``%`` in a password is a ``%``."""
     layer = Layer()
     shown = os.fspath(path)
-    text, reason = _read(path)
+    text, reason = read_text(path)
     if text is None:
         layer.faults.append(Fault("path", f"cannot be read: {reason}", shown))
         return layer
@@ -260,7 +295,7 @@ def from_ini(path: str | os.PathLike[str], section: str) -> Layer:
 def read_secret_file(file: SecretFile, origin: str) -> Setting | Fault:
     """The password in a file, without one newline at its end; or what is wrong with the file."""
     path = file.path.reveal()
-    text, reason = _read(path)
+    text, reason = read_text(path)
     if text is None:
         # A password put where its file's path belongs must not be shown either.
         shown = path if path.startswith(("/", "./", "../")) else ""
@@ -270,16 +305,3 @@ def read_secret_file(file: SecretFile, origin: str) -> Setting | Fault:
     if password == Secret(""):
         return Fault(PASSWORD_FILE, "is empty", path, origin)
     return Setting(password, origin)
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[Secret | None, str]:
-    """A file's text, wrapped since it may hold secrets; or None and the reason."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            return Secret(file.read()), ""
-    except UnicodeDecodeError:
-        return None, "it is not UTF-8 text"
-    except OSError as error:
-        return None, error.strerror or type(error).__name__
-    except ValueError:
-        return None, "its path holds a NUL character"

@@ -1,9 +1,9 @@
 """A database URL, taken apart.
 
-Every form in use: ``postgres://``, ``postgresql://`` and ``postgresql+psycopg2://``; libpq's several hosts
+Every form in use: ``postgres://``, ``postgresql://``, with ``+psycopg2`` or ``+psycopg``; libpq's several hosts
 (``h1:5432,h2:5433``), SQLAlchemy's (``?host=h1:5432&host=h2:5433``), ``[::1]``, unix sockets (``?host=/run/pg`` or
-``%2Frun%2Fpg``). Percent-encoding is undone everywhere; ``+`` means a space in the query, as SQLAlchemy writes it. What
-a URL leaves out or empty is not given.
+``%2Frun%2Fpg``). Percent-encoding is undone everywhere; ``+`` means a space in the query, as SQLAlchemy writes it. A
+part that is left out or empty is not given.
 
 No function here raises for bad input, so that no traceback holds a frame in which the plaintext of a URL stands.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote, unquote_plus
 
-from dbkit.settings.keys import CONCEALED, canonical
+from dbkit.settings.keys import CHOICES, CONCEALED, DRIVER, canonical
 from dbkit.settings.secret import MASK, Secret
 
 DEFAULT_PORT = "5432"
@@ -24,7 +24,7 @@ DEFAULT_PORT = "5432"
 
 @runtime_checkable
 class SqlalchemyUrl(Protocol):
-    """What dbkit asks of a URL object; ``sqlalchemy.URL`` has it."""
+    """The attributes of a URL object that dbkit reads; ``sqlalchemy.URL`` has them."""
 
     drivername: str
     username: str | None
@@ -43,13 +43,13 @@ Problem = tuple[str, str, str]
 
 @dataclass
 class Parts:
-    """What a URL says: ``pairs`` of a key (as written) and a value, in order, and what is wrong with it."""
+    """A URL's content: ``pairs`` of a key (as written) and a value, in order, and what is wrong with it."""
 
     pairs: list[tuple[str, str | Secret]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, key: str, value: str | None) -> None:
-        """Take a value that is there; what is or may be a secret is wrapped at once."""
+        """Take a value unless it is empty; one that is or may be a secret is wrapped at once."""
         if value:
             self.pairs.append((key, Secret(value) if canonical(key) in CONCEALED else value))
 
@@ -68,7 +68,7 @@ def parse(secret: Secret) -> Parts:
     if shape is None:
         parts.problems.append(("url", "is not a URL; write postgresql://user:password@host:port/database", ""))
         return parts
-    wrong = wrong_scheme(shape["scheme"])
+    wrong = _take_scheme(parts, shape["scheme"])
     if wrong:
         parts.problems.append(("url", wrong, masked(text)))
         return parts
@@ -94,7 +94,7 @@ def parse(secret: Secret) -> Parts:
 def take_apart(given: SqlalchemyUrl) -> Parts:
     """The same for a URL that was read already, whose parts need no decoding."""
     parts = Parts()
-    wrong = wrong_scheme(given.drivername)
+    wrong = _take_scheme(parts, given.drivername)
     if wrong:
         parts.problems.append(("url", wrong, f"{given.drivername}://{MASK}"))
         return parts
@@ -110,13 +110,15 @@ def take_apart(given: SqlalchemyUrl) -> Parts:
     return parts
 
 
-def wrong_scheme(scheme: str) -> str | None:
-    """Why dbkit cannot use a URL of this scheme, or None where it can."""
+def _take_scheme(parts: Parts, scheme: str) -> str | None:
+    """Take the driver that a scheme names, if any; or tell why dbkit cannot use a URL of this scheme."""
     dialect, _, driver = scheme.lower().partition("+")
     if dialect not in {"postgres", "postgresql"}:
         return "is not a PostgreSQL URL; it should begin with postgresql://"
-    if driver not in {"", "psycopg2"}:
-        return f"asks for the driver {driver}, and dbkit speaks psycopg2; begin it with postgresql:// or postgresql+psycopg2://"
+    if driver and driver not in CHOICES[DRIVER]:
+        forms = "postgresql+psycopg2:// (or postgresql://), or with postgresql+psycopg://"
+        return f"asks for the driver {driver}; dbkit has psycopg2 and psycopg: begin it with {forms}"
+    parts.add(DRIVER, driver)
     return None
 
 

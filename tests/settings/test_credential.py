@@ -1,4 +1,4 @@
-"""How one proves who one is: what may be said, what it goes together with, and which source of it wins."""
+"""The login: the settings that say it, what contradicts what, and which source's login wins."""
 
 from __future__ import annotations
 
@@ -82,17 +82,39 @@ def test_identity_enabled_has_the_name_its_documents_give_it(load, refused):
     assert load(environ={"DB_IDENTITY_ENABLED": "True", "IDENTITY_ENABLED": "True"}).credential == "azure"
 
 
-def test_identity_enabled_and_a_credential(load, refused, tmp_path):
+def test_identity_enabled_and_a_credential(load, refused):
     assert load({"identity_enabled": True, "credential": "azure"}).credential == "azure"
     assert load({"identity_enabled": False, "credential": "aws"}).credential == "aws"
     for said, kind in (("True", "aws"), ("True", "password"), ("False", "azure")):
+        [fault] = refused(environ={"DB_CREDENTIAL": kind, "IDENTITY_ENABLED": said})
+        assert (fault.key, fault.value) == ("identity_enabled", repr(said))
+        assert fault.origin == "environment variable IDENTITY_ENABLED"
+        assert f"credential is {kind} (environment variable DB_CREDENTIAL)" in fault.reason
+
+
+def test_in_two_sources_they_do_not_contradict_each_other(load, tmp_path):
+    for said, kind in (("True", "aws"), ("False", "azure")):
         (tmp_path / ".env").write_text(f"IDENTITY_ENABLED={said}")
-        named = {"DB_CREDENTIAL": kind}
-        for given in ({"environ": named}, {"environ": named | {"IDENTITY_ENABLED": said}, "env_file": None}):
-            [fault] = refused(**given)
-            assert (fault.key, fault.value) == ("identity_enabled", repr(said))
-            assert "IDENTITY_ENABLED" in fault.origin
-            assert f"credential is {kind} (environment variable DB_CREDENTIAL)" in fault.reason
+        assert load(environ={"DB_CREDENTIAL": kind}).credential == kind
+    (tmp_path / ".env").write_text("DB_CREDENTIAL=azure")
+    assert load(environ={"IDENTITY_ENABLED": "False"}).credential is None
+
+
+@pytest.mark.parametrize("kind", ["azure", "aws", "gcp", "file"])
+def test_a_password_beside_a_credential_contradicts_it(refused, load, kind):
+    environ = {"DB_CREDENTIAL": kind, "DB_PASSWORD": "p"} | ({"DB_PASSWORD_FILE": "/x"} if kind == "file" else {})
+    [fault] = refused(environ=environ)
+    assert (fault.key, fault.value, fault.origin) == ("password", "", "environment variable DB_PASSWORD")
+    assert fault.reason == (
+        f"would not be used, but credential is {kind} (environment variable DB_CREDENTIAL); keep one of the two"
+    )
+    assert proof(load(environ=environ, password="mine")) == "mine"  # nobody asks them
+
+
+def test_a_file_beside_a_token_contradicts_it(refused):
+    [fault] = refused({"credential": "aws", "password_file": "/x"})
+    assert (fault.key, fault.value, fault.origin) == ("password_file", "", "mapping")
+    assert "credential is aws (mapping)" in fault.reason
 
 
 def test_a_scope_is_for_those_who_have_one(load, refused):
@@ -100,15 +122,15 @@ def test_a_scope_is_for_those_who_have_one(load, refused):
         assert load(credential=kind, credential_scope="https://x/.default").credential_scope == "https://x/.default"
     assert load(credential_scope="s").credential_scope == "s"  # for a credential given in code
     assert load(identity_enabled=False, credential_scope="s").credential_scope == "s"
-    for kind in ("aws", "password"):
-        [fault] = refused({"credential_scope": "s"}, environ={"DB_CREDENTIAL": kind})
-        assert (fault.key, fault.value, fault.origin) == ("credential_scope", "'s'", "mapping")
-        assert f"{kind} (environment variable DB_CREDENTIAL)" in fault.reason
+    assert load(credential="password", credential_scope="s").credential is None
+    [fault] = refused({"credential_scope": "s"}, environ={"DB_CREDENTIAL": "aws"})
+    assert (fault.key, fault.value, fault.origin) == ("credential_scope", "'s'", "mapping")
+    assert "is for azure and gcp, but credential is aws (environment variable DB_CREDENTIAL)" in fault.reason
     assert refused(credential_scope="")[0].key == "credential_scope"
 
 
 def test_two_in_one_source(load, refused):
-    url = {"DATABASE_URL": "postgresql:///d?credential=azure&password_file=/x"}
+    url = {"DATABASE_URL": "postgresql:///d?credential=azure&credential_scope=s"}
     for variable, value, shown in (("DB_CREDENTIAL", "aws", "'aws'"), ("DB_CREDENTIAL", "nonsense", "")):
         [fault] = refused(environ=url | {variable: value})
         assert (fault.key, fault.value, fault.origin) == ("credential", shown, f"environment variable {variable}")
@@ -133,16 +155,15 @@ def test_the_driver_is_given_none_of_it(load, tmp_path):
 
 def test_it_shows_with_its_origin(load):
     settings = load({"username": "app"}, environ=AZURE)
-    assert settings.origin("identity_enabled") == "environment variable IDENTITY_ENABLED"
+    assert settings.origin("identity_enabled") == "environment variable IDENTITY_ENABLED"  # as the credential
     rows = [line.split(maxsplit=2) for line in settings.describe().splitlines()]
     assert ["credential", "'azure'", "environment variable IDENTITY_ENABLED"] in rows
-    assert ["identity_enabled", "True", "environment variable IDENTITY_ENABLED"] in rows
     assert ["allow_insecure_token", "True", "environment variable DB_ALLOW_INSECURE_TOKEN"] in rows
     assert "password" not in [row[0] for row in rows]
     assert "credential='azure' (environment variable IDENTITY_ENABLED)" in repr(settings)
 
 
-# A file, read at each connect
+# A file, read at each connection attempt
 
 
 def test_the_file_is_not_read_but_kept(load, tmp_path, monkeypatch):
@@ -178,21 +199,20 @@ def test_a_file_credential_needs_a_file(refused):
     assert (fault.key, fault.origin) == ("credential", "environment variable DB_CREDENTIAL")
     assert "password_file" in fault.reason
     [fault] = refused({"credential": "file"}, environ={"DB_PASSWORD": "p"})
-    assert "the password (environment variable DB_PASSWORD) is none" in fault.reason
+    assert fault.key == "credential" and "the password (environment variable DB_PASSWORD) is none" in fault.reason
     slip, fault = refused(environ={"DB_CREDENTIAL": "file", "DB_PASSWORD_FIL": "/x"})[::-1]
     assert (slip.key, fault.key) == ("DB_PASSWORD_FIL", "credential")
 
 
-def test_a_file_or_a_text(load, tmp_path):
-    """The file is the credential; a text password is for when there is none."""
-    (tmp_path / ".env").write_text("DB_CREDENTIAL=file\nDB_PASSWORD_FILE=/run/x\nDB_PASSWORD=unused")
-    for settings in (load(), load(environ={"DB_PASSWORD": "stray"})):
-        assert (proof(settings), settings.password_file) == ("file", "/run/x")
-    assert load(environ={"DB_PASSWORD_FILE": "/run/y"}).password_file == "/run/y"
-    assert load(password_file="/run/z").password_file == "/run/z"
-    assert load({"password_file": "/run/z"}).credential == "file"
-    for settings in (load(password="p"), load({"password": "p"}), load("postgresql://u:p@h/d")):
-        assert (proof(settings), settings.password_file) == ("p", None)
+def test_a_stronger_password_or_file_wins_whole(load, tmp_path):
+    (tmp_path / "pw").write_text("read once")
+    (tmp_path / ".env").write_text("DB_CREDENTIAL=file\nDB_PASSWORD_FILE=/run/x")
+    assert (proof(load()), load().password_file) == ("file", "/run/x")
+    settings = (load(environ={"DB_PASSWORD": "p"}), load(password="p"), load({"password": "p"}),
+                load("postgresql://u:p@h/d"))  # fmt: skip
+    assert {(proof(each), each.password_file) for each in settings} == {("p", None)}
+    settings = (load(environ={"DB_PASSWORD_FILE": "./pw"}), load(password_file="./pw"), load({"password_file": "pw"}))
+    assert {(proof(each), each.password_file) for each in settings} == {("read once", None)}
 
 
 def test_a_file_for_a_credential_given_in_code(load):
@@ -205,23 +225,40 @@ def test_a_file_for_a_credential_given_in_code(load):
 # Which source wins
 
 
-def test_beside_each_other_the_credential_wins(load, tmp_path):
-    assert proof(load(environ={"IDENTITY_ENABLED": "True", "DB_PASSWORD": "p"})) == "azure"
-    assert proof(load(environ={"IDENTITY_ENABLED": "False", "DB_PASSWORD": "p"})) == "p"
-    assert proof(load({"credential": "aws", "password": "p"})) == "aws"
-    assert proof(load(credential="aws", password="p")) == "aws"
-    assert proof(load("postgresql://u:p@h/d?credential=gcp")) == "gcp"
-    assert proof(load(environ={"DATABASE_URL": "postgresql://u:p@h/d", "IDENTITY_ENABLED": "1"})) == "azure"
+def test_the_strongest_source_that_says_anything_wins(load, tmp_path):
     (tmp_path / ".env").write_text("IDENTITY_ENABLED=True")
-    assert proof(load(environ={"DB_PASSWORD": "p"})) == "azure"
-    assert proof(load(environ={"DB_PASSWORD": "p", "IDENTITY_ENABLED": "False"})) == "p"
-    assert proof(load(environ={"DB_PASSWORD": "p"}, identity_enabled=False)) == "p"
+    assert proof(load(environ={"DB_HOST": "h"})) == "azure"
+    assert proof(load(environ={"DB_PASSWORD": "p"})) == "p"
+    assert proof(load(environ={"DB_CREDENTIAL": "gcp"})) == "gcp"
+    (tmp_path / ".env").write_text("DB_PASSWORD=p")
+    assert proof(load(environ={"IDENTITY_ENABLED": "True"})) == "azure"
+    assert proof(load(environ={"DB_CREDENTIAL": "aws"})) == "aws"
 
 
-def test_passwords_that_contradict_each_other_do_not_matter_then(load, refused):
+def test_the_switch_may_have_a_password_beside_it(load, tmp_path):
+    """For when it is off."""
+    on = {"IDENTITY_ENABLED": "True", "DB_PASSWORD": "p"}
+    assert proof(load(environ=on)) == "azure"
+    assert proof(load(environ=on | {"IDENTITY_ENABLED": "False"})) == "p"
+    assert proof(load(environ=on, identity_enabled=False)) == "p"
+    assert proof(load(environ=on, credential="password")) == "p"
+    assert proof(load(environ={"DATABASE_URL": "postgresql://u:p@h/d", "IDENTITY_ENABLED": "1"})) == "azure"
+    (tmp_path / ".env").write_text("IDENTITY_ENABLED=True\nDB_PASSWORD=p")
+    assert proof(load()) == "azure"
+    assert proof(load(environ={"IDENTITY_ENABLED": "False"})) == "p"
+
+
+def test_turned_off_a_password_of_a_still_weaker_source_counts(load, tmp_path):
+    (tmp_path / ".env").write_text("DB_PASSWORD=p")
+    assert proof(load(environ={"DB_CREDENTIAL": "aws"}, credential="password")) == "p"
+    assert proof(load(environ={"IDENTITY_ENABLED": "1"}, identity_enabled=False)) == "p"
+
+
+def test_passwords_that_contradict_each_other_do_not_matter_under_a_stronger_login(load, refused):
     twice = {"DB_PASSWORD": "p", "DATABASE_URL": "postgresql://u:q@h/d", "DB_PASSWORD_FILE": "/no/such"}
     assert {fault.key for fault in refused(environ=twice)} == {"password"}
-    assert proof(load(environ=twice | {"DB_CREDENTIAL": "aws"})) == "aws"
+    assert proof(load(environ=twice, credential="aws")) == "aws"
+    assert proof(load(environ=twice | {"IDENTITY_ENABLED": "1"})) == "azure"
     assert proof(load(environ={"DB_PASWORD": "p", "DB_CREDENTIAL": "aws"})) == "aws"
 
 
@@ -298,9 +335,8 @@ def test_replace(load, tmp_path):
         assert proof(settings.replace(identity_enabled=True)) == "azure"
         assert proof(settings.replace(credential="file", password_file="/y")) == "file"
         assert proof(settings.replace(port=1)) == proof(settings)
-    for settings in (token, word, identity):
         assert proof(settings.replace(password_file="pw")) == "from a file"
-    assert file.replace(password_file="/y").password_file == "/y"
+    assert file.replace(credential="file", password_file="/y").password_file == "/y"
     assert proof(file.replace(credential="password")) == "from a file"
     assert proof(token.replace(credential="password")) is None
     assert proof(identity.replace(identity_enabled=False)) is None
@@ -313,8 +349,7 @@ def test_replace(load, tmp_path):
 def test_replace_that_contradicts(load):
     from dbkit.errors import SettingsError
 
-    with pytest.raises(SettingsError, match="means no Azure, but credential is azure"):
-        load(credential="azure").replace(identity_enabled=False)
+    assert load(credential="azure").replace(identity_enabled=False).credential is None
     with pytest.raises(SettingsError, match="needs password_file"):
         load(password="p").replace(credential="file")
 
@@ -323,7 +358,7 @@ def test_equal_where_the_same_is_said(load, tmp_path):
     assert load(environ=AZURE) == load(
         {"host": "prod", "user": "app", "identity_enabled": True, "allow_insecure_token": "yes"}
     )
-    assert load(credential="aws") == load(credential="aws", password="unused")
+    assert load(credential="aws") == load(credential="aws", environ={"DB_PASSWORD": "unused"})
     assert load(credential="aws") != load(credential="gcp")
     one, other = (load(credential="file", password_file=f"/{name}") for name in "ab")
     assert one != other and len({one, other, load({"password_file": "/a", "credential": "file"})}) == 2

@@ -10,6 +10,7 @@ import psycopg2.extensions
 import pytest
 import sqlalchemy
 
+from dbkit.core.policy import UNLIMITED
 from dbkit.errors import SettingsError
 from dbkit.settings import DatabaseSettings, Secret
 
@@ -93,7 +94,7 @@ def test_lists_of_different_lengths(load, refused):
 
 @pytest.mark.parametrize("name, hint", [
     ("hots", "did you mean host?"), ("pasword", "did you mean password?"), ("ssl_mode", "did you mean sslmode?"),
-    ("url", "first argument"), ("pool_size", "min_size and max_size"), ("pool_recycle", "max_lifetime"),
+    ("url", "first argument"), ("pool_size", "did you mean max_size?"), ("pool_recycle", "max_lifetime"),
     ("zzz", "no such setting"),
 ])  # fmt: skip
 def test_unknown_keys(refused, name, hint):
@@ -159,6 +160,9 @@ def test_describe(load):
     assert ["port", "-", "libpq"] in rows
     assert ["max_size", "4", "environment variable DB_MAX_CONN"] in rows
     assert ["min_size", "2", "default"] in rows
+    assert "no limit" in load(max_size=UNLIMITED).describe() and "9223372036854775807" not in repr(
+        load(max_size=UNLIMITED)
+    )
     assert len({line.index(origin) for line, (_, _, origin) in zip(lines, rows, strict=True)}) == 1  # aligned
 
 
