@@ -9,13 +9,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-import psycopg2
 from sqlalchemy import URL, Connection, create_engine, exc
 
-from dbkit.connector import Connector
+from dbkit.connector import Connector, origins
 from dbkit.core.policy import NAMES
-from dbkit.credentials.base import StaticPassword
 from dbkit.credentials.resolve import choose
+from dbkit.drivers import dbapi_module
 from dbkit.errors import Fault
 from dbkit.pool.elastic import ElasticPool
 
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from dbkit.settings import DatabaseSettings
 
 _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_overflow", "pool_timeout", *NAMES})
-"""What ``create_engine`` takes and dbkit decides."""
+"""Arguments of ``create_engine`` that dbkit decides."""
 
 _THE_SETTINGS_OWN = frozenset(
-    {"dsn", "user", "password", "host", "hostaddr", "port", "dbname", "service", "servicefile", "sslmode"}
+    {"dsn", "conninfo", "user", "password", "host", "hostaddr", "port", "dbname", "service", "servicefile", "sslmode"}
 )
-"""What ``psycopg2.connect`` takes and the settings must know of: who connects where, and whether a token may travel."""
+"""Arguments of the driver's ``connect`` that the settings must know: they decide who connects where, and how safely."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -39,24 +38,25 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 def build_engine(
     settings: DatabaseSettings, *, credential: Given | None = None, engine_options: Mapping[str, Any] = _EMPTY
 ) -> Engine:
-    """An engine on ``postgresql+psycopg2`` whose pool is an ``ElasticPool`` with the policy of ``settings``.
+    """An engine for PostgreSQL whose pool is an ``ElasticPool`` with the policy of ``settings``.
 
-    Opens no connection. ``engine.url`` tells where the engine connects to, without any secret or driver option.
+    Opens no connection. The driver is ``settings.driver``. ``engine.url`` tells where the engine connects to, without
+    any secret or driver option.
 
     Args:
         settings: who connects to what, and the pool's numbers.
         credential: gives the password or token for each connect, in place of what the settings say.
         engine_options: further keyword arguments for ``sqlalchemy.create_engine``: ``echo``, ``isolation_level``,
             ``json_serializer``, ``hide_parameters``, ``execution_options``, ``plugins``, ``pool_pre_ping``, ...
-            ``connect_args`` goes to ``psycopg2.connect`` beside the settings, for what is no libpq parameter
-            (``connection_factory``, ``cursor_factory``).
+            ``connect_args`` goes to the driver's ``connect`` beside the settings, for what is no libpq parameter
+            (``cursor_factory``, psycopg2's ``connection_factory``, psycopg 3's ``prepare_threshold``).
 
     Raises:
         sqlalchemy.exc.ArgumentError: an engine option that the settings decide.
         TypeError: an option ``create_engine`` does not know.
         SettingsError: what was given is no credential, does not fit the settings, or gives tokens that must not travel
             over their route.
-        CredentialError: a package is missing; the message names the extra.
+        CredentialError, DriverMissingError: a package is missing; the message names the extra.
     """
     options = dict(engine_options)
     taken = sorted(_OURS & options.keys())
@@ -74,11 +74,22 @@ def build_engine(
         params.setdefault("target_session_attrs", "read-write")  # else libpq stops at the first host that answers
     secrets.pop("password", None)  # the credential gives it
     chosen = choose(settings, credential)
-    if chosen is not None and not isinstance(chosen, StaticPassword):
+    if chosen is not None and not chosen.fixed:
         params.setdefault("gssencmode", "disable")  # else Kerberos would take the place of TLS
-    connector = Connector(settings.target, {**params, **arguments}, secrets, chosen, partial(_refusal, settings))
+    dbapi = dbapi_module(settings.driver)
+    of_the_dialect: dict[str, Any] = {}
+    connector = Connector(
+        settings.target,
+        {**params, **arguments},
+        secrets,
+        chosen,
+        partial(_refusal, settings),
+        origins=origins(settings, chosen if credential is not None else None),
+        connect=lambda **given: dbapi.connect(**(of_the_dialect | given)),
+        failures=(dbapi.Error, UnicodeDecodeError),
+    )
     policy = asdict(settings.policy)
-    return create_engine(
+    engine = create_engine(
         _url(settings),
         creator=connector,
         poolclass=ElasticPool,
@@ -86,10 +97,13 @@ def build_engine(
         **policy,
         **options,
     )
+    # With psycopg 3 the dialect asks each connection to share its adapters (JSON, hstore, ...); psycopg2's does not.
+    of_the_dialect.update(engine.dialect.create_connect_args(URL.create(engine.url.drivername))[1])
+    return engine
 
 
 def _refusal(settings: DatabaseSettings) -> Fault | None:
-    """What is wrong with sending a token where these settings connect to; None if nothing is."""
+    """The reason why no token may be sent where these settings connect to; None if it may."""
     if settings.allow_insecure_token:
         return None
     # libpq reads the process's environment as it is now, which may not be what the settings were loaded from
@@ -112,7 +126,7 @@ def _url(settings: DatabaseSettings) -> URL:
             query["port"] = str(port) if "," in str(port) else ",".join([str(port)] * count)
         host = port = None
     return URL.create(
-        "postgresql+psycopg2",
+        f"postgresql+{settings.driver}",
         username=settings.username,
         host=host,
         port=int(port) if port is not None else None,
@@ -122,24 +136,24 @@ def _url(settings: DatabaseSettings) -> URL:
 
 
 def warm_up(engine: Engine, timeout: float | None = None) -> None:
-    """Have the engine's ``ElasticPool`` open ``min_size`` connections now, in parallel.
+    """Open ``min_size`` connections in the engine's ``ElasticPool`` now, in parallel.
 
     Args:
         engine: made by ``build_engine``.
         timeout: seconds to wait in all; the pool's own ``timeout`` if None.
 
     Raises:
-        sqlalchemy.exc.OperationalError: a connect failed; the driver's error is its cause.
+        sqlalchemy.exc.OperationalError: a connection attempt failed; the driver's error is its cause.
         PoolTimeoutError: they were not there in time.
     """
     try:
         cast("ElasticPool", engine.pool).warm_up(timeout)
-    except psycopg2.Error as error:
+    except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)
 
 
 def rotate(engine: Engine) -> None:
-    """Have every connection replaced by one that logged in with a fresh password or token, without an interruption.
+    """Replace every connection by one that logged in with a fresh password or token, without an interruption.
 
     Asks the credential first; then the pool replaces its connections in the background, new before old, and those that
     are out when they come back. A pool that is at its ``max_size`` has no room for the new one first.

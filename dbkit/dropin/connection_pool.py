@@ -23,16 +23,16 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-from psycopg2 import extensions as driver
 from sqlalchemy.engine.default import DefaultDialect
 
 from dbkit.core.policy import PoolPolicy, find_faults
+from dbkit.drivers import for_connection
 from dbkit.dropin.errors import DropinError, NoConnectionError
 from dbkit.dropin.loans import Loans
 from dbkit.dropin.unwrap import LEAK_AFTER
 from dbkit.errors import SettingsError
 from dbkit.pool.elastic import ElasticPool
-from dbkit.session.connection_state import Manners
+from dbkit.session.connection_state import restore
 
 logger = logging.getLogger("dbkit.dropin")
 
@@ -223,13 +223,13 @@ class _Pooled:
             logger.warning("A connection could not tell whether it is healthy; it is discarded.", exc_info=True)
             return False
 
-    def take_back(self, manners: Manners | None) -> bool:
+    def take_back(self, state: object) -> bool:
         """It comes back: bring it in order. Returns whether it is fit to be lent again."""
         self.idle_since = monotonic()
         if self.closed:
             return False
-        if manners is not None:
-            return manners.restore(self.connection) and self.is_fit()
+        if state is not None:
+            return restore(for_connection(self.connection), self.connection, state) and self.is_fit()
         try:
             self.rollback()
         except Exception:
@@ -244,6 +244,8 @@ class _UnfitError(Exception):
 
 class _Dialect(DefaultDialect):
     """What the pool asks of connections that are not an engine's."""
+
+    driver = "of a Database"
 
     def get_driver_connection(self, connection: Any) -> Any:
         return connection.connection
@@ -298,7 +300,7 @@ def _creator(database: Database, max_idle: float) -> Callable[[], Any]:
     return create
 
 
-def _lend(pooled: _Pooled, now: float) -> Manners | None:
+def _lend(pooled: _Pooled, now: float) -> object:
     if pooled.opened_at < now and not pooled.is_fit():
         raise _UnfitError
-    return Manners.of(pooled.connection) if isinstance(pooled.connection, driver.connection) else None
+    return for_connection(pooled.connection).state(pooled.connection)

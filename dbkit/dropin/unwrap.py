@@ -1,14 +1,16 @@
-"""What lies below every drop-in for PostgreSQL: connections that behave as psycopg2's own do."""
+"""The ground below every drop-in for PostgreSQL: connections that behave as psycopg2's own do."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
+from dbkit.drivers import for_dialect
 from dbkit.dropin.loans import Loans
 from dbkit.manager import DatabaseConnectionManager
-from dbkit.session.connection_state import Manners
+from dbkit.session.connection_state import restore
 
 if TYPE_CHECKING:
     from dbkit.settings import DatabaseSettings
@@ -19,12 +21,14 @@ say otherwise: code that gives back by hand forgets it, sooner or later."""
 
 
 def plain_manager(settings: DatabaseSettings) -> DatabaseConnectionManager:
-    """A manager for code written for psycopg2: what a query returns is what psycopg2 alone makes of it.
+    """A manager for code written for psycopg2: a query returns what psycopg2 alone makes of it.
 
     SQLAlchemy has each of its connections return ``uuid.UUID`` and dicts where psycopg2 gives text, as its own column
     types expect it; these connections do not, and so are of no use to those. What the application registers with
     psycopg2 for all connections (``psycopg2.extras.register_uuid()``) holds here, too. Opens no connection.
     """
+    if settings.driver != "psycopg2":
+        settings = settings.replace(driver="psycopg2")
     manager = DatabaseConnectionManager(settings, engine_options={"use_native_hstore": False})
     event.listen(manager.engine, "connect", _forget_casters)
     return manager
@@ -38,8 +42,5 @@ def _forget_casters(connection: Any, record: object) -> None:
 def lend_from(manager: DatabaseConnectionManager, label: str) -> Loans:
     """Lends from a manager's pool. A connection that comes back is rolled back, and behaves as it did when it was lent:
     ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable`` and ``cursor_factory``."""
-    return Loans(manager.pool, label, note=Manners.of, tidy=_restore)
-
-
-def _restore(connection: Any, manners: Manners) -> bool:
-    return manners.restore(connection)
+    driver = for_dialect(manager.engine.dialect)
+    return Loans(manager.pool, label, note=driver.state, tidy=partial(restore, driver))

@@ -1,23 +1,25 @@
 """``execute_query``: one statement, one round trip, rows detached from the connection.
 
-Two roads to the same result. SQLAlchemy's ``Connection`` takes whatever may be watched or rewritten on its way: SQL
-expressions, and everything on an engine with listeners, echo, execution options or another driver. A plain string on
-an engine nobody watches needs none of that machinery, which costs several times the round trip itself: it goes from
-the pool to the driver's cursor directly. SQLAlchemy still parses it (once), borrows the connection, wraps the errors,
-judges disconnects and makes the rows. What differs between the two roads is a bug.
+Two roads lead to the same result. SQLAlchemy's ``Connection`` takes all that may be watched or rewritten on its way:
+SQL expressions, and everything on an engine with listeners, echo, execution options or a driver that dbkit does not
+know. A plain string on an engine that nobody watches needs none of that machinery, which costs several times the round
+trip itself: it goes from the pool to the driver's cursor directly. SQLAlchemy still parses its parameters (once), lends
+the connection, wraps the errors, judges disconnects and makes the rows. Any difference between the two is a bug.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import psycopg2
 from sqlalchemy import Connection, Executable, event, exc, text
 from sqlalchemy.engine import result_tuple
 
+from dbkit.drivers import for_dialect
 from dbkit.session.result import QueryResult
 from dbkit.session.single_statement import single_statement
 
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
 
 Params = Mapping[str, Any] | Sequence[Any] | None
-"""What a query's parameters may be; see ``execute_query``."""
+"""The parameters of a query; see ``execute_query``."""
 
-_WHOLE_RESULT: Mapping[str, Any] = {"stream_results": False, "yield_per": None}
+_WHOLE_RESULT: Mapping[str, Any] = {"stream_results": False, "yield_per": None, "preserve_rowcount": True}
+_SYNTAX_ERROR = "42601"
 _LONG = 20_000
 """Statements longer than this, in characters, are not worth remembering."""
 
@@ -42,10 +45,10 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         engine: where to. The connection goes back to its pool as it came, after an error too.
         query: SQL text, or any SQLAlchemy executable (``select()``, ``insert().returning()``, DDL, ...). A select of
             ORM classes gives their columns; objects come from a session. SQL text is never formatted.
-        params: with a mapping (or nothing), ``:name`` in the text is a parameter; write ``\\:`` for a colon that
-            could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a cast, and ``%`` as
-            it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is ``%%``. A list
-            of mappings executes the statement once for each, in one transaction: all or nothing.
+        params: without any, the text is sent as it is. With a mapping, ``:name`` in the text is a parameter; write
+            ``\\:`` for a colon that could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a
+            cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
+            ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing.
 
     Returns:
         A ``QueryResult``; empty, with a ``rowcount``, where the statement returns no rows.
@@ -53,26 +56,26 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
     Raises:
         sqlalchemy.exc.DBAPIError: the database refused; its subclasses say what (``IntegrityError``,
             ``ProgrammingError``, ``OperationalError``, ...).
-        sqlalchemy.exc.StatementError: a parameter has no value.
+        sqlalchemy.exc.StatementError: a parameter has no value, or a literal percent sign is not doubled.
         sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
 
     A single statement costs one round trip. An engine with an ``isolation_level`` runs it in a transaction at that
-    level, in three. Safe to call from any number of threads.
+    level, in three. A text of several statements gives the result that the driver gives: psycopg2 the last one's,
+    psycopg 3 the first one's. Safe to call from any number of threads.
     """
     if isinstance(query, str):
-        if params is None or isinstance(params, Mapping):
+        if params is None:
+            return _plain(engine, query)
+        if isinstance(params, Mapping):
             return _named(engine, query, params)
         if _is_many(params):
             return _many(engine, text(query), params)
-        values = _positional(params)
-        if _unobserved(engine):
-            return _direct(engine, query, values)
-        return _through_sqlalchemy(engine, lambda connection: connection.exec_driver_sql(query, values))
+        return _numbered(engine, query, _positional(params))
     if not isinstance(query, Executable):
         raise exc.ArgumentError(
-            f"query must be SQL text or a SQLAlchemy executable, not {type(query).__name__}; psycopg2's own "
+            f"query must be SQL text or a SQLAlchemy executable, not {type(query).__name__}; the driver's own "
             "composables and COPY go through raw_connection()"
         )
     if params is not None and not isinstance(params, Mapping):
@@ -87,11 +90,31 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
     )
 
 
-def _named(engine: Engine, query: str, params: Mapping[str, Any] | None) -> QueryResult:
+def _plain(engine: Engine, query: str) -> QueryResult:
+    """Text without parameters: sent as it is, whatever colons and percent signs stand in it."""
+    try:
+        if _unobserved(engine):
+            return _direct(engine, query, None)
+        return _through_sqlalchemy(
+            engine, lambda connection: connection.exec_driver_sql(query, execution_options={"no_parameters": True})
+        )
+    except exc.DBAPIError as error:
+        driver = for_dialect(engine.dialect)
+        position = driver.error_position(error.orig)
+        if driver.sqlstate(error.orig) == _SYNTAX_ERROR and position is not None:
+            name = re.compile(r":(\w+)").match(query, position - 1)
+            if name is not None:
+                error.add_note(
+                    f'If :{name[1]} is a parameter, give its value: execute_query(..., {{"{name[1]}": ...}}).'
+                )
+        raise
+
+
+def _named(engine: Engine, query: str, params: Mapping[str, Any]) -> QueryResult:
     clause, sql, names = _parse(query) if len(query) <= _LONG else _parse.__wrapped__(query)
-    missing = [name for name in names if params is None or name not in params] if names else ()
+    missing = [name for name in names if name not in params]
     if not missing and _unobserved(engine):
-        return _direct(engine, sql, {name: params[name] for name in names} if params and names else {})
+        return _direct(engine, sql, {name: params[name] for name in names})
     try:
         return _through_sqlalchemy(engine, lambda connection: connection.execute(clause, params))
     except exc.StatementError as error:
@@ -103,11 +126,43 @@ def _named(engine: Engine, query: str, params: Mapping[str, Any] | None) -> Quer
 @lru_cache(maxsize=512)
 def _parse(query: str) -> tuple[TextClause, str, tuple[str, ...]]:
     """The statement as SQLAlchemy understands it, as the driver takes it, and its parameters' names."""
-    from sqlalchemy.dialects.postgresql import psycopg2 as dialect
+    from sqlalchemy.dialects.postgresql import psycopg2 as dialect  # psycopg 3 takes the same
 
     clause = text(query)
     compiled = clause.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
     return clause, compiled.string, tuple(compiled.params)
+
+
+def _numbered(engine: Engine, query: str, values: tuple[Any, ...]) -> QueryResult:
+    try:
+        if _unobserved(engine):
+            return _direct(engine, query, values)
+        return _through_sqlalchemy(engine, lambda connection: connection.exec_driver_sql(query, values))
+    except (exc.DBAPIError, LookupError, TypeError, ValueError) as error:
+        refused = error.orig if isinstance(error, exc.DBAPIError) else error
+        fault = placeholder_fault(query, len(values), for_dialect(engine.dialect).placeholders)
+        if fault is None or for_dialect(engine.dialect).sqlstate(refused) is not None:  # or the server refused
+            raise
+        raise exc.StatementError(fault, query, values, refused, hide_parameters=engine.hide_parameters) from refused
+
+
+def placeholder_fault(query: str, values: int, letters: str) -> str | None:
+    """Tell what is wrong with the placeholders of a text that binds a sequence; None if the driver can fill them all.
+
+    Args:
+        query: the text.
+        values: how many values there are for them.
+        letters: what may follow a percent sign in a placeholder (``s``).
+    """
+    signs = re.findall("%(.?)", query, re.DOTALL)
+    odd = next((sign for sign in signs if not sign or sign not in letters + "%"), None)
+    doubled = "write %% where a percent sign is meant"
+    if odd is not None:
+        return f"{'%' + odd!r} is no placeholder: with a sequence of values %s is one; {doubled}"
+    expected = sum(sign != "%" for sign in signs)
+    if expected != values:
+        return f"placeholders in the text: {expected}, values given: {values}; {doubled}"
+    return None
 
 
 def _is_many(params: Sequence[Any]) -> bool:
@@ -133,14 +188,15 @@ def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
 
 def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]]) -> QueryResult:
     with engine.connect() as connection:
-        driver_connection: Any = connection.connection.dbapi_connection
-        if not isinstance(driver_connection, psycopg2.extensions.connection):  # another driver: its own way
+        driver = for_dialect(engine.dialect)
+        alone = (
+            single_statement(driver, connection.connection.dbapi_connection, engine.dialect)
+            if driver.has_autocommit
+            else nullcontext()
+        )
+        with alone:
             result = _detached(run(connection))
-            connection.commit()
-            return result
-        with single_statement(driver_connection, engine.dialect):
-            result = _detached(run(connection))
-            connection.commit()
+        connection.commit()  # only now: psycopg 3 would commit a transaction that the text left open
         return result
 
 
@@ -169,7 +225,7 @@ def _unobserved(engine: Engine) -> bool:
     """Whether nobody could tell the direct road from SQLAlchemy's."""
     dialect = engine.dialect
     return (
-        dialect.driver == "psycopg2"
+        for_dialect(dialect).has_autocommit
         and dialect.paramstyle == "pyformat"
         and not (engine._has_events or dialect._has_events or Connection._has_events)
         and not engine.get_execution_options()
@@ -177,13 +233,14 @@ def _unobserved(engine: Engine) -> bool:
     )
 
 
-def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...]) -> QueryResult:
+def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...] | None) -> QueryResult:
+    driver = for_dialect(engine.dialect)
     borrowed = _borrow(engine)
     try:
         connection: Any = borrowed.dbapi_connection
         cursor = None
         try:
-            with single_statement(connection, engine.dialect):
+            with single_statement(driver, connection, engine.dialect):
                 cursor = connection.cursor()
                 cursor.execute(sql, values)
                 described = cursor.description
@@ -192,8 +249,8 @@ def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...
             _refused(engine, borrowed, error, sql, values, cursor)
         rowcount = cursor.rowcount
         cursor.close()
-        if connection.notices:
-            _pass_on(connection.notices)
+        for notice in driver.take_notices(connection):
+            _notices.info(notice.rstrip())
         if described is None:
             return QueryResult((), (), rowcount)
         columns = tuple([column[0] for column in described])
@@ -204,14 +261,14 @@ def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...
 
 @lru_cache(maxsize=512)
 def _row_maker(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Row[Any]]:
-    """What makes ``Row``s with these columns."""
+    """Makes ``Row``s with these columns of a driver's rows."""
     return result_tuple(columns)
 
 
 def _borrow(engine: Engine) -> PoolProxiedConnection:
     try:
         return engine.raw_connection()
-    except psycopg2.Error as error:
+    except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)
 
 
@@ -220,15 +277,9 @@ def _refused(
     borrowed: PoolProxiedConnection,
     error: BaseException,
     sql: str,
-    values: Mapping[str, Any] | tuple[Any, ...],
+    values: Mapping[str, Any] | tuple[Any, ...] | None,
     cursor: Any,
 ) -> NoReturn:
     """Let SQLAlchemy handle the error as its own: wrap it, and invalidate what a lost connection takes with it."""
-    statement = sql if isinstance(error, psycopg2.Error) else None
+    statement = sql if isinstance(error, engine.dialect.loaded_dbapi.Error) else None
     Connection(engine, borrowed)._handle_dbapi_exception(error, statement, values, cursor, None)
-
-
-def _pass_on(notices: list[str]) -> None:
-    for notice in notices:
-        _notices.info(notice.rstrip())
-    notices.clear()

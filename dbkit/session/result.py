@@ -1,4 +1,4 @@
-"""What a query gave: its rows, detached from the connection they came over."""
+"""The result of a query: its rows, detached from the connection they came over."""
 
 from __future__ import annotations
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from psycopg2 import extensions as driver
 from sqlalchemy import exc
 
-from dbkit.pool.server_checks import is_about_read_only
-from dbkit.session.connection_state import Manners, say
+from dbkit.drivers import for_dialect
+from dbkit.drivers.base import Driver, Transaction
+from dbkit.pool.server_checks import is_demoted
+from dbkit.session.connection_state import IN_TRANSACTION, restore, send
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -62,14 +63,15 @@ def session_scope(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 
 @contextmanager
-def raw_connection(engine: Engine) -> Iterator[driver.connection]:
-    """The psycopg2 connection itself, out of the pool, for the length of the block: COPY, LISTEN, server-side cursors.
+def raw_connection(engine: Engine) -> Iterator[Any]:
+    """The driver's connection itself, out of the pool, for the length of the block: COPY, LISTEN, server-side cursors.
 
-    Committed at the end of the block, or rolled back if it raises anything at all; always given back, with the
-    ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable`` and ``cursor_factory`` it came with. Errors are
-    psycopg2's own. A connection that is lost or closed in the block is replaced by the pool. What SQL changes in
-    the session (``SET``, ``LISTEN``, temporary tables) stays with the connection. A child forked inside the block
-    leaves the connection, which is its parent's, alone.
+    It is psycopg2's or psycopg 3's, as the engine's URL says, and errors are that driver's own. Committed at the end of
+    the block, or rolled back if it raises anything at all. Always given back, and as it came: ``autocommit``,
+    ``isolation_level``, read-only, ``deferrable``, ``cursor_factory``, and with psycopg 3 ``row_factory`` and
+    ``prepare_threshold``. A connection that is lost or closed in the block is replaced by the pool. Changes that SQL
+    made in the session (``SET``, ``LISTEN``, temporary tables) stay with the connection. A child forked inside the
+    block leaves the connection, which is its parent's, alone.
 
     Args:
         engine: whose pool to borrow from.
@@ -81,46 +83,41 @@ def raw_connection(engine: Engine) -> Iterator[driver.connection]:
         sqlalchemy.exc.OperationalError: the connection could not be opened.
         PoolTimeoutError: no connection could be had in time.
     """
+    driver = for_dialect(engine.dialect)
     with engine.connect() as borrowed:
         fairy: Any = borrowed.connection
-        connection: driver.connection = fairy.dbapi_connection
-        manners = Manners.of(connection)
+        connection: Any = fairy.dbapi_connection
+        state = driver.state(connection)
         tidied = False  # until it is: an exception from outside may strike the tidying, too
         try:
             try:
                 yield connection
                 if fairy.dbapi_connection is connection:  # else it is the parent's: the block ends in a forked child
-                    _commit(connection)
+                    _commit(driver, connection)
             except BaseException as error:
                 if fairy.dbapi_connection is not connection:
                     pass
-                elif is_about_read_only(engine.pool, error) and not connection.readonly:
+                elif is_demoted(engine.dialect, connection, error):
                     engine.pool._invalidate(borrowed.connection, error, _checkin=False)
                     connection.close()
-                elif engine.dialect.is_disconnect(cast("Any", error), cast("Any", connection), None):
+                elif engine.dialect.is_disconnect(cast("Any", error), connection, None):
                     connection.close()
                 raise
             finally:
-                tidied = fairy.dbapi_connection is not connection or manners.restore(connection)
+                tidied = fairy.dbapi_connection is not connection or restore(driver, connection, state)
         finally:
             if not tidied:
                 borrowed.invalidate()
 
 
-_CLOSED_BY_BORROWER = 1
-"""What psycopg2 says of a connection after ``close()``; one that broke is 2, and its commit an error."""
-
-
-def _commit(connection: driver.connection) -> None:
-    if connection.closed == _CLOSED_BY_BORROWER:
-        return  # as he may; the driver rolled back
-    if connection.get_transaction_status() == driver.TRANSACTION_STATUS_INERROR:
+def _commit(driver: Driver, connection: Any) -> None:
+    if driver.closed_by_borrower(connection):
+        return  # as it may; that rolled back
+    if driver.transaction(connection) is Transaction.FAILED:
         raise exc.PendingRollbackError(
             "Nothing was committed: an error inside the block had aborted the transaction. "
             "Let the error out of the block, or call rollback() where it is handled."
         )
     connection.commit()
-    if (
-        connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE
-    ):  # autocommit, and a BEGIN of the borrower's
-        say(connection, "COMMIT")
+    if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
+        send(connection, "COMMIT")

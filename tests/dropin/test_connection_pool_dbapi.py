@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from dbkit.dropin.connection_pool import ConnectionPool
-from dbkit.pool import lending
 
 from ..pool.helpers import Admin, eventually, unique
 from .mock_database import MockConnection, MockDatabase, numbers_of
@@ -45,7 +44,6 @@ def test_what_was_not_committed_is_rolled_back_and_manners_are_restored(pool: Co
 def test_a_session_that_was_lost_is_replaced(
     pool: ConnectionPool, admin: Admin, monkeypatch: pytest.MonkeyPatch, when: str
 ):
-    monkeypatch.setattr(lending, "FRESH", 0)
     with pool.connection() as conn:
         pid = conn.get_backend_pid()
         if when == "out":
@@ -62,7 +60,6 @@ def test_a_session_that_was_lost_is_replaced(
 def test_a_notice_from_the_server_is_no_reason_to_replace_it(
     pool: ConnectionPool, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lending, "FRESH", 0)
     channel = unique("news")
     with pool.connection() as conn:
         pid = conn.get_backend_pid()
@@ -70,7 +67,7 @@ def test_a_notice_from_the_server_is_no_reason_to_replace_it(
         conn.commit()
         slot = next(iter(pool._pool._ledger.slots))
     admin.rows(f"NOTIFY {channel}")
-    eventually(lambda: not slot.peek.quiet())
+    eventually(lambda: slot.peek(0))
     with pool.connection() as conn:
         assert conn.get_backend_pid() == pid
         assert [notify.channel for notify in conn.notifies] == [channel]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
 import threading
 import time
+import traceback
 import uuid
 import warnings
 
@@ -41,9 +41,24 @@ def details(url: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("method", [DatabaseConnectionManager.__init__, DatabaseConnectionManager.from_ini])
 def test_every_number_of_the_pool_is_a_keyword(method):
-    keywords = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert tuple(keywords[4:]) == NAMES
-    assert keywords[:4] == ["credential", "allow_insecure_token", "warm", "engine_options"]
+    assert method.__annotations__["numbers"] == "Unpack[PoolNumbers]"
+    assert all(f"``{name}``" in (DatabaseConnectionManager.__doc__ or "") for name in NAMES)
+
+
+@pytest.mark.parametrize("wrong, hint", [
+    ("max_sise", "did you mean 'max_size'?"), ("pool_size", "did you mean 'max_size'?"),
+    ("credentials", "did you mean 'credential'?"), ("password", "give password in connection_details"),
+    ("zzz", "unexpected keyword argument 'zzz'"),
+])  # fmt: skip
+def test_an_unknown_keyword_names_the_closest_known_one(tmp_path, wrong, hint):
+    canary = "s3cr3t-canary"
+    with pytest.raises(TypeError) as caught:
+        DatabaseConnectionManager(f"postgresql://user:{canary}@localhost/db", **{wrong: canary})
+    assert hint in str(caught.value) and f"'{wrong}'" in str(caught.value)
+    frames = list(traceback.walk_tb(caught.value.__traceback__))[1:]  # the first is this test
+    assert frames and canary not in repr([frame.f_locals for frame, _ in frames])
+    with pytest.raises(TypeError, match=r"from_ini\(\) got an unexpected"):
+        DatabaseConnectionManager.from_ini(tmp_path / "app.ini", **{wrong: canary})
 
 
 def test_numbers_reach_the_pool(shared_database):

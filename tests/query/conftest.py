@@ -11,16 +11,25 @@ from dbkit.settings import DatabaseSettings
 
 from .proxy import CountingProxy
 
+DRIVERS = ["psycopg2", "psycopg"]
 
-def make_engine(url: str, **options: object) -> Engine:
-    settings = DatabaseSettings.load(url, env_file=None, min_size=0, max_size=2, timeout=10)
+
+def make_engine(url: str, driver: str = "psycopg2", **options: object) -> Engine:
+    settings = DatabaseSettings.load(url, env_file=None, driver=driver, min_size=0, max_size=2, timeout=10)
     return build_engine(settings, engine_options=options)
 
 
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> str:
+    """Each driver that the manager speaks."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(params=["direct", "watched"])
-def engine(request: pytest.FixtureRequest, shared_database: str) -> Iterator[Engine]:
-    """An engine for each of the two roads a statement takes; both must give the same."""
-    made = make_engine(shared_database)
+def engine(request: pytest.FixtureRequest, driver: str, shared_database: str) -> Iterator[Engine]:
+    """An engine for each of the two roads a statement takes, on each driver; all must give the same."""
+    made = make_engine(shared_database, driver)
     if request.param == "watched":
         event.listen(made, "before_cursor_execute", lambda *args: None)
     yield made

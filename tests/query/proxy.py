@@ -1,4 +1,4 @@
-"""A proxy on loopback that counts what a PostgreSQL client says: one query message is one round trip."""
+"""A proxy on loopback that counts the statements a PostgreSQL client sends: each is one round trip."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 
 class CountingProxy:
-    """Passes connections on to a server and keeps the client's messages of the simple query protocol.
+    """Passes connections on to a server and keeps the statements that the client sends.
 
     For clients without TLS and GSS encryption (``sslmode=disable gssencmode=disable``), whose every statement is one
-    ``Q`` message.
+    ``Q`` message; or one ``P`` message (parse), which psycopg 3 sends in one batch with those that bind and execute.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -51,6 +51,8 @@ class CountingProxy:
                 body = stream.read(int.from_bytes(prefix[head:]) - 4)
                 if prefix[:head] == b"Q":
                     self.queries.append(body.rstrip(b"\0").decode())
+                elif prefix[:head] == b"P":
+                    self.queries.append(body.split(b"\0")[1].decode())
                 server.sendall(prefix + body)
                 head = 1
         with contextlib.suppress(OSError):

@@ -14,11 +14,11 @@ from .conftest import make_engine
 
 
 @pytest.fixture
-def engines(shared_database):
+def engines(shared_database, driver):
     made = []
 
     def make(**options):
-        made.append(make_engine(shared_database, **options))
+        made.append(make_engine(shared_database, driver, **options))
         return made[-1]
 
     yield make
@@ -92,8 +92,8 @@ def test_parameters_show_otherwise(engines):
 
 
 def test_json_functions_of_the_engine_are_used(engines):
-    engine = engines(json_deserializer=lambda text: ("loaded", text))
-    assert execute_query(engine, "SELECT '{}'::json").scalar() == ("loaded", "{}")
+    engine = engines(json_deserializer=lambda text: ("loaded", bytes(text, "utf-8") if isinstance(text, str) else text))
+    assert execute_query(engine, "SELECT '{}'::json").scalar() == ("loaded", b"{}")
 
 
 def test_other_paramstyles_work(engines):

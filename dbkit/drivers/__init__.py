@@ -1,0 +1,78 @@
+"""Drivers behind one adapter: what the pool and the session layer ask of a DB-API connection.
+
+``for_dialect`` chooses one when a pool is made: psycopg2 and psycopg 3 have their own, any other gets ``Driver``. A
+driver's package is imported only where it is chosen.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dbkit.drivers.base import Driver, DriverMissingError
+from dbkit.drivers.generic import ByConnection
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sqlalchemy.engine.interfaces import Dialect
+
+
+def for_dialect(dialect: Dialect | None) -> Driver:
+    """The driver of a dialect. After the first time this costs one look-up in a dictionary.
+
+    Args:
+        dialect: the pool's or the engine's; None for a pool made without one, where each connection's class tells.
+    """
+    if dialect is None:
+        return _BY_CONNECTION
+    name = getattr(dialect, "driver", "of this dialect")  # SQLAlchemy's DefaultDialect names none
+    return _by_name(f"{name} (asyncio)" if dialect.is_async else name)
+
+
+def for_connection(connection: object) -> Driver:
+    """The driver that a connection's class comes from, or a class that it inherits from."""
+    return _of_class(type(connection))  # type: ignore[arg-type]  # mypy looks at the hash of its instances
+
+
+def dbapi_module(name: str) -> ModuleType:
+    """Import a driver's own package.
+
+    Args:
+        name: ``psycopg2`` or ``psycopg``.
+
+    Raises:
+        DriverMissingError: it is not installed, or cannot load libpq.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = "dbkit-postgres[psycopg]" if name == "psycopg" else "psycopg2-binary"
+        reason = str(error).strip().splitlines()[0]
+        raise DriverMissingError(
+            f"the driver {name} cannot be loaded ({reason}); it comes with: pip install '{package}'"
+        ) from error
+
+
+@cache
+def _by_name(name: str) -> Driver:
+    if name == "psycopg2":
+        from dbkit.drivers.psycopg2 import Psycopg2Driver
+
+        return Psycopg2Driver(name)
+    if name == "psycopg":
+        from dbkit.drivers.psycopg import PsycopgDriver
+
+        return PsycopgDriver(name)
+    return Driver(name)
+
+
+@lru_cache
+def _of_class(kind: type) -> Driver:
+    packages = [base.__module__.partition(".")[0] for base in kind.__mro__]
+    known = next((name for name in ("psycopg2", "psycopg") if name in packages), None)
+    return _by_name(known or packages[0])
+
+
+_BY_CONNECTION = ByConnection(for_connection)

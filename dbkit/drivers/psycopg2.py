@@ -1,0 +1,114 @@
+"""psycopg2, as the pool and the session layer need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from dbkit.drivers.base import Transaction
+from dbkit.drivers.libpq import LibpqDriver
+
+_TRANSACTIONS = tuple(Transaction)
+
+_LEVELS = {
+    extensions.ISOLATION_LEVEL_READ_UNCOMMITTED: "READ UNCOMMITTED",
+    extensions.ISOLATION_LEVEL_READ_COMMITTED: "READ COMMITTED",
+    extensions.ISOLATION_LEVEL_REPEATABLE_READ: "REPEATABLE READ",
+    extensions.ISOLATION_LEVEL_SERIALIZABLE: "SERIALIZABLE",
+}
+
+_CLOSED_BY_BORROWER = 1
+"""The value of ``closed`` after ``close()``; of a connection that broke it is 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Psycopg2State:
+    """All that a borrower may change on a connection object."""
+
+    autocommit: bool
+    isolation_level: int | None
+    readonly: bool | None
+    deferrable: bool | None
+    cursor_factory: Any
+
+
+class Psycopg2Driver(LibpqDriver):
+    """The driver that ``postgresql+psycopg2://`` names."""
+
+    def transaction(self, connection: Any) -> Transaction:
+        status: int = connection.get_transaction_status()
+        return _TRANSACTIONS[status]
+
+    def encoding(self, connection: Any) -> str | None:
+        encoding: str = connection.encoding
+        return encoding
+
+    def sqlstate(self, error: BaseException | None) -> str | None:
+        return error.pgcode if isinstance(error, psycopg2.Error) else None
+
+    def take_notices(self, connection: Any) -> list[str]:
+        notices: list[str] = connection.notices
+        if not notices:
+            return notices
+        taken = notices.copy()
+        notices.clear()
+        return taken
+
+    def asked_for_read_only(self, connection: Any) -> bool:
+        return connection.readonly is True
+
+    def cancel(self, connection: Any) -> bool:
+        connection.cancel()
+        return True
+
+    def _discard(self, connection: Any) -> None:
+        """Clear the session. The encoding and the style of dates, which psycopg2 set when it connected and goes by
+        since, are put back where ``DISCARD ALL`` changed them."""
+        self._in_autocommit(connection, "DISCARD ALL")
+        believed, actual = connection.encoding, connection.get_parameter_status("client_encoding")
+        if _plain(believed) != _plain(actual):
+            self._in_autocommit(connection, f"SET client_encoding TO '{_plain(believed)}'")
+        if not connection.get_parameter_status("DateStyle").startswith("ISO"):
+            self._in_autocommit(connection, "SET DateStyle TO ISO")
+        connection.notifies.clear()
+
+    def state(self, connection: Any) -> Psycopg2State:
+        return Psycopg2State(
+            connection.autocommit,
+            connection.isolation_level,
+            connection.readonly,
+            connection.deferrable,
+            connection.cursor_factory,
+        )
+
+    def set_state(self, connection: Any, state: Psycopg2State) -> None:
+        connection.autocommit = False  # in autocommit mode psycopg2 sends each of the others to the server
+        connection.isolation_level = state.isolation_level
+        connection.readonly = state.readonly
+        connection.deferrable = state.deferrable
+        connection.cursor_factory = state.cursor_factory
+        connection.autocommit = state.autocommit
+
+    def isolation_level(self, connection: Any) -> str | None:
+        return _LEVELS.get(connection.isolation_level)
+
+    def forget_isolation_level(self, connection: Any) -> None:
+        connection.isolation_level = None
+
+    def transactions_are_special(self, connection: Any) -> bool:
+        return (
+            connection.isolation_level is not None
+            or connection.readonly is not None
+            or connection.deferrable is not None
+        )
+
+    def closed_by_borrower(self, connection: Any) -> bool:
+        return bool(connection.closed == _CLOSED_BY_BORROWER)
+
+
+def _plain(encoding: str) -> str:
+    """An encoding's name as the server compares it."""
+    return "".join(filter(str.isalnum, encoding)).upper()
