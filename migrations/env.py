@@ -1,4 +1,4 @@
-"""What Alembic runs for every command. The database is the caller's, or the one the environment names."""
+"""Runs for every Alembic command: on a program's connection, or on the database that the environment names."""
 
 from functools import partial
 

@@ -1,5 +1,17 @@
-"""Alembic migrations through the pool: from a program (``upgrade``, ...) and from ``env.py`` (``run_migrations``)."""
+"""Alembic migrations through the engine's own pool, from a program and from the command line alike.
 
-from dbkit.migrate.run import check, current, downgrade, run_migrations, upgrade
+A program calls ``upgrade(engine)`` (``db.migrate()``); ``alembic upgrade head`` asks the environment for the database.
+Both run the project's ``env.py``, which consists of one call::
+
+    run_migrations(context, Base.metadata, otherwise=DatabaseConnectionManager)
+
+``python -m dbkit.migrate init`` writes a folder with such an ``env.py``; ``alembic init -t`` takes the same template
+(``dbkit/migrate/template``).
+
+Alembic itself is imported when a migration runs, not before.
+"""
+
+from dbkit.migrate.env import run_migrations
+from dbkit.migrate.run import check, current, downgrade, upgrade
 
 __all__ = ["check", "current", "downgrade", "run_migrations", "upgrade"]

@@ -1,7 +1,7 @@
-"""The lock that lets one process at a time migrate a database; the others wait for it, up to a deadline.
+"""One process at a time migrates a database; the others wait for its lock, up to a deadline.
 
-A session-level advisory lock on the connection that migrates. Advisory locks belong to a database, so the key is made
-of the version table's name alone. See ``docs/decisions/migration-lock.md``.
+The lock is a session-level advisory lock on the connection that migrates. Advisory locks belong to a database, so the
+key is made of the version table's name alone. See ``docs/decisions/migration-lock.md``.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _UNLOCK_IF_HELD = text(
 
 
 def lock_key(version_table: str) -> int:
-    """The advisory lock's key: the first 64 bits of a SHA-256, signed, as ``pg_advisory_lock`` takes them.
+    """Return the advisory lock's key: the first 64 bits of a SHA-256, signed, as ``pg_advisory_lock`` takes them.
 
     Args:
-        version_table: Alembic's, with its schema where it has one (``alembic_version``).
+        version_table: the name of Alembic's version table, with its schema if it has one (``alembic_version``).
     """
     digest = hashlib.sha256(f"dbkit migrations {version_table}".encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
@@ -58,18 +58,18 @@ def migration_lock(
 ) -> Iterator[None]:
     """Hold the lock for the length of the block, on the connection that does the work.
 
-    The connection comes outside of a transaction and goes back as it came. If it is inside one - a caller's, who
-    commits or rolls back himself - the lock is the transaction's and ends with it.
+    A connection outside of a transaction is outside of one again afterwards, with its session as it was. Inside a
+    transaction, which its owner commits or rolls back, the lock is the transaction's and ends with it.
 
     Args:
         connection: the connection that will migrate.
-        version_table: Alembic's, with its schema where it has one.
+        version_table: the name of Alembic's version table, with its schema if it has one.
         timeout: seconds to wait for another process's migration; 0 does not wait.
         lock_timeout: seconds a statement of the migration may wait for a table that others use; 0 for no limit, None
             for the server's own setting.
 
     Raises:
-        MigrationError: another process still had the lock; the message says which.
+        MigrationError: another process still has the lock; the message names it.
     """
     key = lock_key(version_table)
     if connection.in_transaction():
@@ -88,7 +88,7 @@ def migration_lock(
 
 
 def _acquire(connection: Connection, function: str, key: int, timeout: float, *, ends: bool) -> None:
-    attempt = text(f"SELECT {function}(:key)")  # a name of ours, not a caller's text
+    attempt = text(f"SELECT {function}(:key)")  # one of our two function names
     began = time.monotonic()
     pause, told = FIRST_POLL, -_REMIND
     while not connection.scalar(attempt, {"key": key}):
@@ -111,13 +111,13 @@ def _acquire(connection: Connection, function: str, key: int, timeout: float, *,
 def _describe_holder(connection: Connection, key: int) -> str:
     row = connection.execute(_HOLDER, _halves(key)).first()
     if row is None:
-        return "a process that is just ending"
+        return "a process that is ending"
     application = f" {row.application_name!r}" if row.application_name else ""
     return f"pid {row.pid}{application}" + (f" of user {row.usename}" if row.usename else "")
 
 
 def _set_lock_timeout(connection: Connection, seconds: float | None, *, local: bool) -> str | None:
-    """Set it for the session or the transaction; returns what it was where it was changed."""
+    """Set ``lock_timeout`` for the session or the transaction; return its former value, or None if it stays."""
     if seconds is None:
         return None
     before: str = connection.scalar(text("SELECT current_setting('lock_timeout')"))
@@ -127,7 +127,7 @@ def _set_lock_timeout(connection: Connection, seconds: float | None, *, local: b
 
 
 def _release(connection: Connection, key: int, lock_timeout: str | None) -> None:
-    """Undo what was done to the session, or end the session, which undoes it too."""
+    """Restore the session, or end it if that fails, which releases the lock too."""
     if connection.closed or connection.invalidated:
         return
     try:
@@ -141,5 +141,5 @@ def _release(connection: Connection, key: int, lock_timeout: str | None) -> None
 
 
 def _halves(key: int) -> dict[str, int]:
-    """The key as ``pg_locks`` shows it."""
+    """Return the key's two halves, as ``pg_locks`` shows them."""
     return {"high": key >> 32 & 0xFFFFFFFF, "low": key & 0xFFFFFFFF}

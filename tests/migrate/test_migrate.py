@@ -21,7 +21,7 @@ def exists(db, table: str) -> bool:
 
 
 def session_state(db) -> tuple[object, ...]:
-    """What a migration could leave behind: locks, and settings of the session."""
+    """Return all that a migration could leave behind: locks, and settings of the session."""
     locks = db.execute_query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar()
     lock_timeout = db.execute_query("SHOW lock_timeout").scalar()
     with db.raw_connection() as connection:
