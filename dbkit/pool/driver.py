@@ -1,17 +1,18 @@
-"""The driver: has done what the ledger decides, on SQLAlchemy's pool.
+"""Carries out the ledger's decisions on SQLAlchemy's pool.
 
 It takes the lock, asks the ledger, releases the lock, and only then connects, closes, pings, logs or calls hooks.
-This file carries out; ``lending.py`` lends and takes back; ``elastic.py`` is what users see. Those three and the record
-in ``slot.py`` are all that touches the insides of SQLAlchemy's pool. What they keep:
+This file carries out; ``lending.py`` lends and takes back; ``elastic.py`` is the class that users see. Invariants:
 
 1. Under the lock there is no I/O, no hook, no logging and no waiting.
-2. A borrower does no I/O either: connects and pings happen on threads of their own, while he waits in line. So one
-   deadline covers everything, Ctrl-C gets through, and whichever connection is there first is his.
-3. A connection may come back inside the garbage collector or a signal handler, on the very thread that holds the lock:
-   ``_owner`` tells. It then lies in the inbox, and that thread looks there after letting go. Most borrows and returns
-   need no lock at all (see ``ledger.py``).
-4. A slot whose holder vanished without giving it back - an exception from anywhere, at any moment - is found by its
+2. A borrower does no I/O either: connection attempts and pings are jobs of the runtime, while it waits in line. So one
+   deadline covers everything, Ctrl-C gets through, and the connection that is there first serves it.
+3. A connection may come back inside the garbage collector or a signal handler, on the very thread that holds the lock.
+   The lock knows its owner, so such a return waits in the inbox, which its thread empties after it released the lock.
+   Most borrows and returns need no lock at all (see ``core/ledger.py``).
+4. A slot whose holder vanished without giving it back - an exception from outside, at any moment - is found by its
    finalizer, or by its death, and its room is given to the next.
+5. Nobody connects for another. A job that finds no thread stays in ``todo`` and is tried again; waiters have their
+   deadlines.
 """
 
 from __future__ import annotations
@@ -19,33 +20,41 @@ from __future__ import annotations
 import logging
 import random
 import weakref
-from _thread import allocate_lock, get_ident
 from collections import deque
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.pool import Pool
 
 from dbkit.core.ledger import Ledger
-from dbkit.core.types import Check, Close, Open, State
-from dbkit.diagnosis.outage import is_transient
+from dbkit.core.matching import Lasting
+from dbkit.core.reasons import CloseReason
+from dbkit.core.schedule import Alarm
+from dbkit.core.types import Check, Close, Open, Refused, State
+from dbkit.diagnosis.outage import is_refusal
 from dbkit.errors import DbkitError
 from dbkit.events import Closed, Leaked, Opened, OpenFailed
+from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
+from dbkit.pool.internals import forget_first_connect, log_label
 from dbkit.pool.slot import PooledSlot
-from dbkit.runtime.background import call_at, run_in_background
-from dbkit.runtime.threads import ThreadWaiter
+from dbkit.runtime.threads import ThreadRuntime, ThreadWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbkit.core.holding import Holder
     from dbkit.core.policy import PoolPolicy
     from dbkit.core.stats import PoolStats
+    from dbkit.drivers.base import Driver
     from dbkit.events import Observer
-    from dbkit.pool.holders import Holder
+    from dbkit.pool.liveness import Peek
 
 logger = logging.getLogger("dbkit.pool")
+
+TRY_AGAIN: Final = 0.25
+"""Seconds until a job that found no thread, or an upkeep that was struck, is tried again."""
 
 T = TypeVar("T")
 
@@ -55,8 +64,10 @@ class LedgerDriver(Pool):
 
     Args:
         policy: the pool's numbers.
+        driver: asks connections what the pool wants to know.
         observer: is told of single events; None for nobody.
         require_writer: refuse servers that let nobody write.
+        lasting: what the pool that this one replaces handed on.
         **pool_arguments: ``sqlalchemy.pool.Pool``'s own.
     """
 
@@ -64,32 +75,44 @@ class LedgerDriver(Pool):
         self,
         policy: PoolPolicy,
         *,
+        driver: Driver,
         observer: Observer | None,
         require_writer: bool,
+        lasting: Lasting | None,
         **pool_arguments: Any,
     ) -> None:
         self.policy = policy
         self.require_writer = require_writer
+        self.driver = driver
         self._observer = observer
         # A weak reference with a callback is cleared before finalizers run when a whole pool is collected at once.
         self._ref = weakref.ref(self, _nothing)
-        self._start_afresh()
+        self._start_afresh(lasting)
         super().__init__(**pool_arguments)
 
-    def _start_afresh(self) -> None:
+    def _start_afresh(self, lasting: Lasting | None) -> None:
         """An empty pool: at birth, and in a forked child."""
-        self._lock = allocate_lock()
-        self._owner = 0
-        self._inbox: deque[tuple[PooledSlot, str | None]] = deque()
+        self._runtime = ThreadRuntime()
+        self._lock = self._runtime.lock()
+        self._is_inside: Callable[[], bool] = self._lock.is_mine
+        """Whether this thread holds the lock, and this code runs in the midst of that."""
+        self._inbox: deque[tuple[PooledSlot, CloseReason | None]] = deque()
         self._births: set[weakref.ref[PooledSlot]] = set()
         self._deaths: deque[weakref.ref[PooledSlot]] = deque()
         """Slots that are no more, noted by the interpreter itself: where an exception from outside strikes even the
         finalizer, this remains."""
-        self._alarm = float("inf")
-        """When upkeep is due next."""
-        self._alarms: set[float] = set()
-        """The times for which the clock was asked to ring."""
-        self._ledger: Ledger[PooledSlot, ThreadWaiter] = Ledger(self.policy, self._new_slot)
+        self._alarm = Alarm()
+        self._no_thread = False
+        """The last job found no thread."""
+        self._ledger: Ledger[PooledSlot, ThreadWaiter] = Ledger(self.policy, self._new_slot, lasting)
+
+    def _after_fork_in_child(self) -> None:
+        """Start empty. What was inherited is forgotten, not closed: a close would end the parent's sessions."""
+        inherited, ledger = list(self._ledger.slots), self._ledger
+        self._start_afresh(Lasting(closed=ledger.closed, paused=ledger.paused))
+        forget_first_connect(self)
+        for slot in inherited:
+            slot.forget()
 
     def _new_slot(self) -> PooledSlot:
         slot = PooledSlot(self, self._ref)
@@ -100,103 +123,95 @@ class LedgerDriver(Pool):
 
     def _vanished(self, slot: PooledSlot) -> None:
         """Called by the finalizer of a slot that nobody knows any more."""
-        self._enter(slot, "vanished")
+        self._enter(slot, CloseReason.VANISHED)
 
-    def _enter(self, slot: PooledSlot, why: str | None = None) -> None:
-        """Have it entered under the lock: a slot to discard and why, or one given back that needs sorting out."""
-        self._inbox.append((slot, why))
+    def _enter(self, slot: PooledSlot, reason: CloseReason | None = None) -> None:
+        """Queue a slot that is to be discarded, or one given back that is to be sorted out; then empty the queue."""
+        self._inbox.append((slot, reason))
         self._settle_up()
 
     def _step(self, step: Callable[[Ledger[PooledSlot, ThreadWaiter]], T], *, close_here: bool = False) -> T:
-        """Take one step in the ledger, under the lock, and then do what follows from it.
+        """Take one step in the ledger, under the lock, and then carry out what follows from it.
 
         The lock is entered nowhere else but where the inbox is emptied, and never by a context manager written in
         Python: an exception from outside that strikes inside of one would leave the lock held.
-        """
-        me = self._who()
-        with self._lock:
-            try:
-                self._owner = me
-                result = step(self._ledger)
-            finally:
-                self._owner = 0
-        self._settle_up(close_here=close_here)
-        return result
-
-    def _is_inside(self, me: int) -> bool:
-        """Whether the thread with this number is inside the lock, and this code runs in the midst of that."""
-        return self._owner == me and self._lock.locked()
-
-    def _who(self) -> int:
-        """The number of this thread, which is about to take the lock.
 
         Raises:
-            DbkitError: it is inside already, below a signal handler or a finalizer, and would wait for itself.
+            DbkitError: this thread is inside already, below a signal handler or a finalizer.
         """
-        me = get_ident()
-        if self._is_inside(me):
+        if self._is_inside():
             raise DbkitError(
                 "a signal handler or a finalizer used the pool while its thread was inside the pool's lock; "
                 "let it set a flag, and do the work outside of it"
             )
-        return me
+        with self._lock:
+            result = step(self._ledger)
+        self._settle_up(close_here=close_here)
+        return result
 
     def _settle_up(self, *, close_here: bool = False) -> None:
-        """Enter what lies in the inbox, then do all there is to do. Safe from anywhere; does nothing under the lock."""
-        me = get_ident()
-        if self._is_inside(me):
+        """Empty the inbox, then do all there is to do. Safe from anywhere; does nothing under the lock."""
+        if self._is_inside():
             return
         inbox, deaths, to_wake, todo = self._inbox, self._deaths, self._ledger.to_wake, self._ledger.todo
-        while inbox or deaths or to_wake or todo:
+        while True:
             if inbox or deaths:
                 with self._lock:
-                    try:
-                        self._owner = me
-                        self._enter_what_came_in()
-                    finally:
-                        self._owner = 0
-            if todo and (self._ledger.closed or not to_wake):
-                self._do_next(close_here=close_here or self._ledger.closed)
-            elif to_wake:
+                    vanished = self._empty_inbox()
+                for _ in range(vanished):
+                    self._tell("closed", Closed(why=CloseReason.VANISHED))
+            elif to_wake and not (todo and self._ledger.closed):  # a closed pool closes first, and says so then
                 _wake_next(to_wake)
+            elif not todo or not self._do_next(close_here=close_here or self._ledger.closed):
+                return
 
-    def _enter_what_came_in(self) -> None:
+    def _empty_inbox(self) -> int:
+        """Enter what came in. Returns how many slots were found to have vanished."""
         now = monotonic()
         while self._inbox:
-            slot, why = self._inbox.popleft()
-            if why is None:
+            slot, reason = self._inbox.popleft()
+            if reason is None:
                 self._ledger.sort_out(slot, now)
             else:
-                self._ledger.discard(slot, now, why)
+                self._ledger.discard(slot, now, reason)
             del slot
-        if self._deaths:
-            while self._deaths:
-                self._births.discard(self._deaths.popleft())
-            self._ledger.recount(now)
+        if not self._deaths:
+            return 0
+        while self._deaths:
+            self._births.discard(self._deaths.popleft())
+        return self._ledger.recount(now)
 
-    def _do_next(self, *, close_here: bool) -> None:
+    def _do_next(self, *, close_here: bool) -> bool:
+        """Do one thing that is to be done. False if it has to wait until there is a thread for it."""
+        todo = self._ledger.todo
         try:
-            action = self._ledger.todo.popleft()
+            action = todo.popleft()
         except IndexError:  # another thread was quicker
-            return
+            return True
+        spawned = True
         match action:
-            case Open(slot):
-                run_in_background(partial(self._open, slot))
+            case Open(slot, context):
+                spawned = self._runtime.spawn(partial(self._open, slot), context)
             case Check(slot):
-                run_in_background(partial(self._check, slot))
-            case Close(slot, why) if close_here:
-                self._close_slot(slot, why)
-            case Close(slot, why):
-                run_in_background(partial(self._close_slot, slot, why))
+                spawned = self._runtime.spawn(partial(self._check, slot), None)
+            case Close(slot, reason):
+                close = partial(self._close_slot, slot, reason)
+                if close_here or not self._runtime.spawn(close, None):
+                    close()
+        if not spawned:
+            todo.appendleft(action)
+            if not self._no_thread:
+                logger.warning("%s: no thread can be started; connections are opened when one can", log_label(self))
+            self._runtime.call_at(monotonic() + TRY_AGAIN, partial(_ring, self._ref, monotonic()))
+        self._no_thread = not spawned
+        return spawned
 
     def _open(self, slot: PooledSlot) -> None:
         began = monotonic()
         try:
             slot.get_connection()
-            while slot._is_hard_or_soft_invalidated():  # the pool was invalidated while this was under way
-                slot.get_connection()
-        except BaseException as error:  # noqa: BLE001 - whatever it is goes to whoever waits
-            self._failed_to_open(slot, error)
+        except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
+            self._failed_to_open(slot, error, began)
         else:
             self._opened(slot, monotonic() - began)
         self._set_alarm()
@@ -209,69 +224,79 @@ class LedgerDriver(Pool):
 
         failures = self._step(step)
         if failures:
-            logger.info("%s: connected again after %d failed attempts", self._label(), failures)
+            logger.info("%s: connected again after %d failed attempts", log_label(self), failures)
         self._tell("opened", Opened(seconds=seconds))
 
-    def _failed_to_open(self, slot: PooledSlot, error: BaseException) -> None:
-        transient = is_transient(error)
+    def _failed_to_open(self, slot: PooledSlot, error: BaseException, began: float) -> None:
+        refused = is_refusal(error)
 
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
-            ledger.open_failed(slot, error, monotonic(), transient=transient, jitter=random.random())
-            return ledger.reconnecting.failures
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> tuple[int, bool]:
+            before = ledger.reconnecting.rounds
+            ledger.open_failed(slot, error, monotonic(), began=began, refused=refused, jitter=random.random())
+            trouble = ledger.reconnecting
+            return trouble.failures, before == 0 and trouble.rounds > 0
 
-        failures = self._step(step)
-        (logger.warning if failures == 1 else logger.debug)(
-            "%s: connecting failed: %s", self._label(), str(error).strip() or type(error).__name__
+        failures, is_first = self._step(step)
+        (logger.warning if is_first else logger.debug)(
+            "%s: connecting failed: %s", log_label(self), str(error).strip() or type(error).__name__
         )
-        self._tell("open_failed", OpenFailed(error=error, transient=transient, failures=failures))
+        self._tell("open_failed", OpenFailed(error=error, transient=not refused, failures=failures))
 
     def _check(self, slot: PooledSlot) -> None:
-        alive = slot.ping(self._dialect, demand_writer=self.require_writer)
+        alive = slot.answers(self)
         self._step(lambda ledger: ledger.checked(slot, monotonic(), alive=alive))
         if not alive:
             self._look_at_the_others()
         self._set_alarm()
 
     def _look_at_the_others(self) -> None:
-        """Where one died, others may have died with it: whoever has something to say is asked before it is lent."""
+        """Where one died, others may have died with it: those that have something to say are asked before they are
+        lent."""
         idle = self._step(lambda ledger: list(ledger.idle))
-        loud = [slot for slot in idle if not slot.peek.quiet()]
+        loud = [slot for slot in idle if slot.peek is not None and not is_silent(slot.peek)]
         for slot in loud:
             self._step(partial(Ledger.suspect_idle, slot=slot, now=monotonic()))
 
-    def _close_slot(self, slot: PooledSlot, why: str) -> None:
-        self.logger.debug("Closing connection %r (%s)", slot.dbapi_connection, why)
-        if why == "dead":
+    def _close_slot(self, slot: PooledSlot, reason: CloseReason) -> None:
+        self.logger.debug("Closing connection %r (%s)", slot.dbapi_connection, reason)
+        if reason is CloseReason.DEAD:
             slot.invalidate()
         else:
             slot.close()
-        self._tell("closed", Closed(why=why))
+        self._tell("closed", Closed(why=reason))
+
+    # ---- a slot that its holder connects again (``pre_ping``, a ``checkout`` event)
+
+    def _reopening(self) -> int:
+        try:
+            return self._step(Ledger.reopening)
+        except Refused as refused:
+            raise as_sqlalchemy_error(refused) from None
+
+    def _reopened(self, slot: PooledSlot, generation: int, seconds: float) -> None:
+        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+            ledger.reopened(slot, generation, monotonic(), seconds=seconds, jitter=random.random())
+
+        try:
+            self._step(step)
+        except Refused as refused:
+            raise as_sqlalchemy_error(refused) from None
+        self._tell("closed", Closed(why=CloseReason.INVALIDATED))
+        self._tell("opened", Opened(seconds=seconds))
 
     # ---- upkeep
 
     def _set_alarm(self) -> None:
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> float | None:
-            due = ledger.next_due(monotonic())
-            if due >= self._alarm:
-                return None
-            self._alarm = due
-            if due in self._alarms:
-                return None
-            self._alarms.add(due)
-            return due
-
-        due = self._step(step)
-        if due is not None:
-            call_at(due, partial(_ring, self._ref, due))
+        due = self._step(lambda ledger: ledger.next_due(monotonic()))
+        if self._alarm.wants(due):
+            self._runtime.call_at(due, partial(_ring, self._ref, due))
+            self._alarm.asked(due)
 
     def _upkeep(self, due: float) -> None:
         now = monotonic()
+        self._alarm.rang(due)
 
         def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> list[PooledSlot]:
-            self._alarms.discard(due)
-            if due != self._alarm:  # an earlier one was set meanwhile, and took over
-                return []
-            self._alarm = float("inf")
             ledger.upkeep(now)
             return ledger.leaks(now)
 
@@ -283,7 +308,7 @@ class LedgerDriver(Pool):
         [holder] = find_holders([slot.borrow], now)
         logger.warning(
             "%s: a connection has been out for %.1f s, longer than leak_after: %s",
-            self._label(),
+            log_label(self),
             holder.seconds,
             holder,
         )
@@ -295,14 +320,7 @@ class LedgerDriver(Pool):
         try:
             getattr(self._observer, what)(fact)
         except Exception:
-            logger.exception("%s: the observer failed in %s()", self._label(), what)
-
-    def _reopened(self, slot: PooledSlot, seconds: float) -> None:
-        """SQLAlchemy reconnected a slot that is out (``pre_ping``, a ``checkout`` event)."""
-        why = slot.retire_why
-        self._step(lambda ledger: ledger.reopened(slot, monotonic(), seconds=seconds, jitter=random.random()))
-        self._tell("closed", Closed(why=why))
-        self._tell("opened", Opened(seconds=seconds))
+            logger.exception("%s: the observer failed in %s()", log_label(self), what)
 
     # ---- what there is to see
 
@@ -312,11 +330,20 @@ class LedgerDriver(Pool):
 
     def holders(self) -> tuple[Holder, ...]:
         """Who has a connection: thread, for how long, and where that thread is now. The oldest first."""
-        borrows = self._step(lambda ledger: [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE])
-        return find_holders(borrows, monotonic())
+        return self._holders(monotonic())
 
-    def _label(self) -> str:
-        return f"pool {self._orig_logging_name}" if self._orig_logging_name else "pool"
+    def _holders(self, now: float) -> tuple[Holder, ...]:
+        borrows = self._step(lambda ledger: [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE])
+        return find_holders(borrows, now)
+
+
+def is_silent(peek: Peek) -> bool:
+    """Whether the server has said nothing on this socket since the last answer."""
+    while True:
+        try:
+            return not peek(0)
+        except RuntimeError:  # another thread peeks at this moment; it takes a microsecond
+            continue
 
 
 def _nothing(_: object) -> None:
@@ -325,8 +352,13 @@ def _nothing(_: object) -> None:
 
 def _ring(pool_ref: weakref.ref[LedgerDriver], due: float) -> None:
     pool = pool_ref()
-    if pool is not None:
+    if pool is None:
+        return
+    try:
         pool._upkeep(due)
+    except BaseException:  # a MemoryError, say: the pool's upkeep must not end with it
+        pool._runtime.call_at(monotonic() + TRY_AGAIN, partial(_ring, pool_ref, due))
+        raise
 
 
 def _wake_next(to_wake: deque[ThreadWaiter]) -> None:
@@ -336,6 +368,6 @@ def _wake_next(to_wake: deque[ThreadWaiter]) -> None:
         return
     try:
         waiter.wake()
-    except BaseException:  # interrupted or not, he must not sleep on
+    except BaseException:  # interrupted or not, the waiter must not sleep on
         waiter.wake()
         raise

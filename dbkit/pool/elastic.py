@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from sqlalchemy.pool.base import reset_none
-
+from dbkit.core.holding import tell
 from dbkit.core.ledger import Ledger
-from dbkit.core.policy import PoolPolicy
+from dbkit.core.policy import PoolPolicy, read_flag, read_number, show_size
+from dbkit.core.types import Refused
+from dbkit.drivers import for_dialect
+from dbkit.drivers.base import check_support
 from dbkit.errors import Fault, SettingsError
-from dbkit.pool.holders import tell
-from dbkit.pool.lending import LendingPool
-from dbkit.pool.liveness import fit_to_keep, is_open
+from dbkit.pool.errors import PoolSettingsError, as_sqlalchemy_error
+from dbkit.pool.internals import construction_of, creator_of, log_label, record_of, reset_none
+from dbkit.pool.lending import LendingPool, refuse_bad_seconds
 from dbkit.pool.queuepool import sizes_from_queuepool
-from dbkit.pool.server_checks import discarded, watch_for_read_only
+from dbkit.pool.server_checks import watch_for_read_only
 from dbkit.pool.slot import stamping
-from dbkit.runtime.forks import survive_forks
-from dbkit.runtime.threads import ThreadWaiter
+from dbkit.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import PoolProxiedConnection
     from sqlalchemy.pool.base import _CreatorFnType, _CreatorWRecFnType, _ResetStyleArgType
 
+    from dbkit.core.holding import Holder
+    from dbkit.core.matching import Lasting
     from dbkit.events import Observer
-    from dbkit.pool.holders import Holder
     from dbkit.pool.slot import PooledSlot
+    from dbkit.runtime.threads import ThreadWaiter
 
 logger = logging.getLogger("dbkit.pool")
 
@@ -54,22 +57,22 @@ class ElasticPool(LendingPool):
         creator: opens one DB-API connection; ``create_engine`` makes it.
         min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
             leak_after: the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not
-            given, or ``max_size`` where that is less.
+            given, or ``max_size`` where that is less. Text is read as a setting is (``engine_from_config``).
         require_writer: refuse servers that let nobody write. A session is asked when opened and at every ping, and
             SQLSTATE 25006 counts as a lost connection that takes all opened before with it: so after a failover no
             connection to the demoted server survives. For engines that only ever read-write.
-        reset: what clears a connection that comes back. ``"rollback"``, the default, is SQLAlchemy's
+        reset: the way a connection that comes back is cleared. ``"rollback"``, the default, is SQLAlchemy's
             ``reset_on_return``; ``"discard"`` adds ``DISCARD ALL``, a round trip, which also clears ``SET``,
             ``SET ROLE``, temporary tables, advisory locks and ``LISTEN``.
         observer: is told of single events; see ``dbkit.events.Observer``.
-        pool_size, max_overflow: QueuePool's words: ``max_size`` is their sum, and ``min_size`` at most ``pool_size``.
-            ``pool_size=0`` or ``max_overflow=-1`` mean no maximum, as there.
+        pool_size, max_overflow: QueuePool's words, in place of ``max_size``, which is their sum; ``min_size`` is at
+            most ``pool_size`` then. ``pool_size=0`` or ``max_overflow=-1`` mean no maximum, as there.
         use_lifo: accepted for QueuePool's sake; the connection given back last is always borrowed first.
         recycle: SQLAlchemy's word for a maximum age in seconds; the smaller of it and ``max_lifetime`` holds.
         echo, logging_name, reset_on_return, events, dialect, pre_ping: as for any SQLAlchemy pool.
 
     Raises:
-        SettingsError: naming every number that is wrong.
+        SettingsError: naming every argument that is wrong, or that the dialect's driver cannot do.
     """
 
     _is_asyncio = False
@@ -78,7 +81,7 @@ class ElasticPool(LendingPool):
         self,
         creator: _CreatorFnType | _CreatorWRecFnType,
         min_size: int | None = None,
-        max_size: int = _defaults.max_size,
+        max_size: int | None = None,
         timeout: float = _defaults.timeout,
         max_waiting: int | None = _defaults.max_waiting,
         max_idle: float | None = _defaults.max_idle,
@@ -101,30 +104,38 @@ class ElasticPool(LendingPool):
         dialect: Dialect | None = None,
         pre_ping: bool = False,
         _dispatch: Any = None,
+        _lasting: Lasting | None = None,
     ) -> None:
-        if pool_size is not None or max_overflow is not None:
-            min_size, max_size = sizes_from_queuepool(min_size, max_size, pool_size, max_overflow)
-        if recycle > 0:
-            max_lifetime = recycle if max_lifetime is None else min(recycle, max_lifetime)
-        if reset not in ("rollback", "discard"):
-            raise SettingsError([Fault("reset", "must be 'rollback' or 'discard'", repr(reset))])
         self._reset = reset
-        policy = PoolPolicy.of(
-            **({} if min_size is None else {"min_size": min_size}),
-            max_size=max_size,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            max_idle=max_idle,
-            max_lifetime=max_lifetime,
-            keepalive=keepalive,
-            reconnect_timeout=reconnect_timeout,
-            fair_after=fair_after,
-            leak_after=leak_after,
-        )
+        numbers: dict[str, Any] = {
+            "timeout": timeout,
+            "max_waiting": max_waiting,
+            "max_idle": max_idle,
+            "max_lifetime": max_lifetime,
+            "keepalive": keepalive,
+            "reconnect_timeout": reconnect_timeout,
+            "fair_after": fair_after,
+            "leak_after": leak_after,
+        }
+        sizes = {"min_size": min_size, "max_size": max_size}
+        numbers |= {name: size for name, size in sizes.items() if size is not None}
+        driver = for_dialect(dialect)
+        try:
+            policy = _policy(numbers, pool_size, max_overflow, recycle)
+            must_write = read_flag("require_writer", require_writer)
+            faults = check_support(driver, reset=reset, require_writer=must_write)
+            if reset not in ("rollback", "discard"):
+                faults = [Fault("reset", "must be 'rollback' or 'discard'", repr(reset))]
+            if faults:
+                raise SettingsError(faults)
+        except SettingsError as error:
+            raise PoolSettingsError(error.faults) from None
         super().__init__(
             policy,
+            driver=driver,
             observer=observer,
-            require_writer=require_writer,
+            require_writer=must_write,
+            lasting=_lasting,
             creator=creator,
             recycle=recycle,
             echo=echo,
@@ -136,17 +147,17 @@ class ElasticPool(LendingPool):
             _dispatch=_dispatch,
         )
         self._fit_to_keep = self._fitness()
-        if require_writer:
+        if must_write:
             watch_for_read_only(dialect)
-        survive_forks(self)
+        forks.start_afresh(self, ElasticPool._after_fork_in_child)
 
     def _fitness(self) -> Callable[[Any], bool]:
-        """What tells of a connection that comes back whether it may be used again."""
+        """The question whether a connection that comes back may be used again."""
         if self._reset == "discard":
-            return discarded
+            return self.driver.discard_session
         if self._reset_on_return is reset_none:
-            return is_open  # whoever asked for no reset may return open transactions
-        return fit_to_keep
+            return self.driver.is_open  # users that ask for no reset may return open transactions
+        return self.driver.is_clean
 
     # ---- operations
 
@@ -157,34 +168,31 @@ class ElasticPool(LendingPool):
             timeout: seconds to wait in all; the pool's own ``timeout`` if None.
 
         Raises:
-            the driver's error, if a connect fails (``psycopg2.OperationalError``, ...).
+            SettingsError: ``timeout`` is no number of seconds; nothing was done.
+            the driver's error, if a connection attempt fails (``psycopg2.OperationalError``, ...).
             PoolTimeoutError: they were not there in time.
+            PoolClosedError: the pool is closed.
         """
-        began = monotonic()
-        deadline = began + (self.policy.timeout if timeout is None else timeout)
-        waiters: list[ThreadWaiter] = []
-
-        def join(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
-            for _ in range(self.policy.min_size - ledger.in_use):
-                waiters.append(ThreadWaiter(began))
-                ledger.join(waiters[-1], began)
-
-        def leave(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
-            for waiter in waiters:
-                ledger.abandon(waiter, monotonic(), waiter.slot)
-
+        seconds = self.policy.timeout if timeout is None else timeout
+        refuse_bad_seconds("timeout", seconds)
+        watcher = self._watcher()
         try:
-            self._step(join)
-            for waiter in waiters:
-                self._await(waiter, deadline)
+            self._step(lambda ledger: ledger.warm_up(watcher, monotonic()))
+            in_time = watcher.wait(seconds)
+            if watcher.error is not None:
+                raise watcher.error
+            if not in_time:
+                self._raise_timeout(watcher.since, seconds)
+        except Refused as refused:
+            raise as_sqlalchemy_error(refused) from None
         finally:
-            self._step(leave)
+            self._step(lambda ledger: ledger.forget(watcher))
 
     def resize(self, min_size: int | None = None, max_size: int | None = None) -> None:
         """Change the size of the running pool; None leaves a number as it is.
 
-        A larger pool serves its line at once. A smaller one closes idle connections now and as many of those that are
-        out as it must, when they come back.
+        A larger pool serves its line at once. A smaller one is over its maximum until enough connections came back: it
+        closes idle ones now, and others as they come back.
 
         Raises:
             SettingsError: the numbers make no sense; nothing was changed.
@@ -215,8 +223,11 @@ class ElasticPool(LendingPool):
             timeout: seconds to wait for connections that are out.
 
         Returns:
-            Whoever still holds a connection after that; empty when the pool is quiet. At once, if another thread
+            Those that still hold a connection after that; empty when the pool is quiet. At once, if another thread
             resumes the pool meanwhile.
+
+        Raises:
+            SettingsError: ``timeout`` is no number of seconds; nothing was done.
         """
         return self._wait_for_the_end(Ledger.pause, timeout)
 
@@ -227,7 +238,11 @@ class ElasticPool(LendingPool):
     # ---- the end
 
     def dispose(self) -> None:
-        """Close what is idle now, and what is out when it comes back. The pool stays usable, and starts anew."""
+        """Close what is idle now, and what is out when it comes back. The pool stays usable.
+
+        It opens nothing until the next borrow. A closed pool stays closed, a paused one paused; so does the pool that
+        ``engine.dispose()`` makes in its place.
+        """
         self._step(lambda ledger: ledger.dispose(monotonic()), close_here=True)
         self.logger.info("Pool disposed. %s", self.status())
 
@@ -238,68 +253,57 @@ class ElasticPool(LendingPool):
             timeout: seconds to wait for connections that are out.
 
         Returns:
-            Whoever still holds a connection after that; it is closed when it comes back. Empty when all is closed.
+            Those that still hold a connection after that; it is closed when it comes back. Empty when all is closed.
             A second call waits again.
+
+        Raises:
+            SettingsError: ``timeout`` is no number of seconds; nothing was done.
         """
         holders = self._wait_for_the_end(Ledger.close, timeout)
         if holders:
-            logger.warning("%s closed, with %d connections still out:%s", self._label(), len(holders), tell(holders))
+            logger.warning("%s closed, with %d connections still out:%s", log_label(self), len(holders), tell(holders))
         return holders
 
     def _wait_for_the_end(
-        self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float], None], timeout: float
+        self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float, ThreadWaiter], None], timeout: float
     ) -> tuple[Holder, ...]:
-        watcher = ThreadWaiter(monotonic())
-
-        def begin(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
-            ledger.watchers.append(watcher)
-            step(ledger, watcher.since)
-
-        def end(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
-            if watcher in ledger.watchers:
-                ledger.watchers.remove(watcher)
-
+        refuse_bad_seconds("timeout", timeout)
+        watcher = self._watcher()
         try:
-            self._step(begin, close_here=True)
+            self._step(lambda ledger: step(ledger, watcher.since, watcher), close_here=True)
             watcher.wait(timeout)
         finally:  # Ctrl-C included
-            self._step(end, close_here=True)
+            self._step(lambda ledger: ledger.forget(watcher), close_here=True)
         return self.holders()
 
-    def recreate(self) -> ElasticPool:
-        """A new, empty pool with everything this one was made with, events included."""
+    def _watcher(self) -> ThreadWaiter:
+        return self._runtime.waiter(monotonic(), self._runtime.who(), None)
+
+    def recreate(self) -> Self:
+        """A new, empty pool with everything this one was made with, events included; closed or paused as this one."""
         self.logger.info("Pool recreating")
         return self.__class__(
-            self._creator,
+            creator_of(self),
             **asdict(self.policy),
             require_writer=self.require_writer,
             reset=self._reset,
             observer=self._observer,
-            recycle=self._recycle,
-            echo=self.echo,
-            logging_name=self._orig_logging_name,
-            reset_on_return=self._reset_on_return,
-            dialect=cast("Dialect", self._dialect),
-            pre_ping=self._pre_ping,
-            _dispatch=self.dispatch,
+            _lasting=self._step(lambda ledger: ledger.lasting()),
+            **construction_of(self),
         )
 
     # ---- SQLAlchemy's own ways to mark connections
 
     def _should_wrap_creator(self, creator: _CreatorFnType | _CreatorWRecFnType) -> _CreatorWRecFnType:
-        return stamping(super()._should_wrap_creator(creator), self._ref)
+        return stamping(super()._should_wrap_creator(creator), creator, self._ref)
 
     def _invalidate(
         self, connection: PoolProxiedConnection, exception: BaseException | None = None, _checkin: bool = True
     ) -> None:
         """Mark this connection and all that were opened before now: the server went away under one of them."""
+        slot = cast("PooledSlot | None", record_of(connection))
+        self._step(lambda ledger: ledger.invalidate(slot, monotonic()))
         super()._invalidate(connection, exception, _checkin)
-
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
-            before = [slot for slot in ledger.slots if slot.starttime < self._invalidate_time]
-            ledger.condemn(before, monotonic(), "invalidated")
-
-        self._step(step)
 
     # ---- what there is to see
 
@@ -307,9 +311,12 @@ class ElasticPool(LendingPool):
         """One line for people."""
         stats = self.stats()
         return (
-            f"ElasticPool {stats.min_size}-{stats.max_size}: {stats.size} connections, {stats.idle} idle, "
+            f"ElasticPool {stats.min_size}-{show_size(stats.max_size)}: {stats.size} connections, {stats.idle} idle, "
             f"{stats.in_use} in use, {stats.opening} opening; {stats.waiting} waiting"
         )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {repr(self._ledger)[1:-1]}>"
 
     def size(self) -> int:
         """The maximum."""
@@ -330,3 +337,18 @@ class ElasticPool(LendingPool):
     def timeout(self) -> float:
         """Seconds a borrower waits."""
         return self.policy.timeout
+
+
+def _policy(numbers: dict[str, Any], pool_size: object, max_overflow: object, recycle: object) -> PoolPolicy:
+    """The policy that the arguments of a pool mean; text among them is read as a setting is.
+
+    Raises:
+        SettingsError: naming every one that is wrong.
+    """
+    numbers = {name: read_number(name, value) if isinstance(value, str) else value for name, value in numbers.items()}
+    if pool_size is not None or max_overflow is not None:
+        numbers |= sizes_from_queuepool(numbers, pool_size, max_overflow)
+    if isinstance(recycle, int | float) and recycle > 0:
+        lifetime = numbers["max_lifetime"]
+        numbers["max_lifetime"] = recycle if lifetime is None else min(recycle, lifetime)
+    return PoolPolicy.of(**numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import exc
 
+from dbkit.core.types import Refusal, Refused
 from dbkit.errors import DbkitError, SettingsError
 
 
@@ -21,3 +22,9 @@ class PoolClosedError(DbkitError, exc.InvalidRequestError):
 
 class PoolSettingsError(SettingsError, exc.ArgumentError):
     """An argument of a pool cannot be used. A ``SettingsError`` that is SQLAlchemy's ``ArgumentError`` too."""
+
+
+def as_sqlalchemy_error(refused: Refused) -> DbkitError:
+    """The ledger's refusal, as the class that SQLAlchemy's users catch."""
+    kind = LineFullError if refused.refusal is Refusal.LINE_FULL else PoolClosedError
+    return kind(str(refused))

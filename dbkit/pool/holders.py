@@ -1,121 +1,112 @@
 """Who has the connections: the question at 3 a.m., answered in the error itself.
 
 Nothing is recorded at a borrow but the thread's number; where that thread *is now* is read from the interpreter when
-somebody asks. Where it borrowed is known only to a pool with ``leak_after``.
+the question is asked. Where it borrowed is known only to a pool with ``leak_after``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from _thread import allocate_lock, get_ident
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-import psycopg2
-import sqlalchemy
-
-import dbkit.errors
+from dbkit.core.holding import Borrow, Holder, calls_of, places
+from dbkit.runtime.stacks import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from types import CodeType, FrameType
+    from collections.abc import Callable, Iterable
 
-    CallSite = tuple[tuple[CodeType, int], ...]
+T = TypeVar("T")
 
-SHOWN: Final = 10
-"""Holders named in an error; the oldest first, the rest are counted."""
+MOMENT: Final = 0.1
+"""Seconds for which a report is shared."""
 
-_DEPTH: Final = 40
-"""Frames looked at."""
+PATIENCE: Final = 1.0
+"""Seconds to wait for a report that another thread makes, before making one's own."""
 
-_NOT_THE_USERS: Final = (
-    *(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (sqlalchemy, psycopg2, dbkit.errors)),
-    *(str(module.__file__) for module in (threading, contextlib)),
-    "<sqlalchemy",  # code it generates, in 2.1
-)
-"""Where the calls between the user's own and the pool lie: whole packages, and single files."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Somebody who has a connection.
-
-    Attributes:
-        thread: the borrowing thread's name.
-        thread_id: its number (``threading.get_ident()``).
-        seconds: how long the connection has been out.
-        where: where that thread is now, innermost call of the user's own code first, as ``function (file:line)``;
-            empty if it has ended.
-        borrowed_at: where it borrowed, likewise; empty in a pool without ``leak_after``.
-    """
-
-    thread: str
-    thread_id: int
-    seconds: float
-    where: tuple[str, ...] = ()
-    borrowed_at: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        place = " < ".join(self.where[:2]) if self.where else "no more (the thread has ended)"
-        text = f"{self.thread} for {self.seconds:.1f} s, now at {place}"
-        return f"{text}, borrowed at {' < '.join(self.borrowed_at[:3])}" if self.borrowed_at else text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Borrow:
-    """What a pool knows of a connection that is out: by whom, since when, and perhaps from where."""
-
-    thread_id: int
-    since: float
-    site: CallSite = ()
+_LIBRARIES: Final = ("sqlalchemy", "psycopg2", "psycopg", "dbkit", "threading", "contextlib")
+"""What lies between the user's own code and the pool."""
 
 
 def find_holders(borrows: Iterable[Borrow], now: float) -> tuple[Holder, ...]:
     """Name the holders, the oldest borrow first. ``now`` is on the clock of the borrows."""
+    oldest_first = sorted(borrows, key=lambda borrow: borrow.since)
+    if not oldest_first:
+        return ()
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    frames = sys._current_frames()
+    stacks = look_at({borrow.thread_id for borrow in oldest_first})
+    known = stacks.calls if stacks.complete else names
+    libraries = _library_files()
     return tuple(
         Holder(
             thread=names.get(borrow.thread_id, f"thread {borrow.thread_id}"),
             thread_id=borrow.thread_id,
             seconds=now - borrow.since,
-            where=places(call_site(frames.get(borrow.thread_id))),
-            borrowed_at=places(borrow.site),
+            where=places(stacks.calls.get(borrow.thread_id, ()), libraries),
+            borrowed_at=places(calls_of(borrow.site), libraries),
+            ended=borrow.thread_id not in known,
         )
-        for borrow in sorted(borrows, key=lambda borrow: borrow.since)
+        for borrow in oldest_first
     )
 
 
-def call_site(frame: FrameType | None) -> CallSite:
-    """The calls that led here, innermost first. Cheap, and keeps no local variable alive."""
-    site: list[tuple[CodeType, int]] = []
-    while frame is not None and len(site) < _DEPTH:
-        site.append((frame.f_code, frame.f_lineno))
-        frame = frame.f_back
-    return tuple(site)
+def _library_files() -> tuple[str, ...]:
+    """How the names of the libraries' files begin: a package's folder, a module's file. Imports none of them."""
+    files = [Path(module.__file__) for name in _LIBRARIES if (module := sys.modules.get(name)) and module.__file__]
+    folders = (f"{file.parent}{os.sep}" if file.stem == "__init__" else str(file) for file in files)
+    return (*folders, "<sqlalchemy")  # code it generates, in 2.1
 
 
-def places(site: CallSite) -> tuple[str, ...]:
-    """The user's own calls of a call site, or all if there are none: ``function (file:line)``."""
-    library = [code.co_filename.startswith(_NOT_THE_USERS) for code, _ in site]
-    for place, (code, _) in enumerate(site[1:-1], start=1):  # SQLAlchemy 2.0 does not name the code it generates
-        library[place] |= code.co_filename == "<string>" and library[place - 1] and library[place + 1]
-    own = [entry for entry, is_library in zip(site, library, strict=True) if not is_library]
-    return tuple(f"{code.co_name} ({code.co_filename}:{line})" for code, line in own or site)[:5]
+class SharedReport(Generic[T]):
+    """One report for all threads that ask for it at the same moment, so that a crowd costs no more than one.
 
+    A report is shared only with those that were waiting already when it was begun, and for ``moment`` seconds: it
+    shows the pool during their own wait, never before it. While one is being made the others wait for it. The last
+    report is kept: it should hold on to nothing but text and numbers.
 
-def tell(holders: Sequence[Holder], *, asking: int | None = None) -> str:
-    """The holders as the end of a message; ``asking`` is the number of the thread that wants a connection."""
-    lines = [f"\n  - {holder}" for holder in holders[:SHOWN]]
-    if len(holders) > SHOWN:
-        lines.append(f"\n  - and {len(holders) - SHOWN} more")
-    text = "".join(lines)
-    if any(holder.thread_id == asking for holder in holders):
-        text += (
-            "\nThe waiting thread itself holds one of them: code that borrows a second connection while it keeps the "
-            "first locks itself out when the pool is full. Pass the first one down, or give it back before."
-        )
-    return text
+    Safe to use from any threads, and inside a finalizer or a signal handler that interrupts the making of a report:
+    that one makes its own. No thread waits for another longer than ``PATIENCE``.
+
+    Args:
+        moment: seconds for which a report is shared.
+    """
+
+    def __init__(self, moment: float = MOMENT) -> None:
+        self._moment = moment
+        self._making = allocate_lock()
+        self._maker = 0
+        """The thread that makes a report now; 0 if none does."""
+        self._last: tuple[float, T] | None = None
+        """When the last report was begun, and the report."""
+
+    def get(self, began: float, make: Callable[[], T]) -> T:
+        """A report that is not older than ``began``.
+
+        Args:
+            began: when the asking thread began to wait, on the monotonic clock.
+            make: makes a report of this moment; what it raises is raised here, and shared with nobody.
+        """
+        oldest = max(began, monotonic() - self._moment)
+        last = self._last
+        if last is not None and last[0] >= oldest:
+            return last[1]
+        making = self._making
+        if self._maker == get_ident():  # interrupted in the midst of making one
+            return make()
+        if not making.acquire(timeout=PATIENCE):
+            self._making = allocate_lock()  # its maker is stuck, or an exception from outside left it locked
+            return make()
+        try:
+            last = self._last
+            if last is not None and last[0] >= oldest:
+                return last[1]
+            self._maker = get_ident()
+            last = self._last = (monotonic(), make())
+            return last[1]
+        finally:
+            self._maker = 0
+            making.release()

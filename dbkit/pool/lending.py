@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from _thread import get_ident
-from math import inf
+from contextvars import ContextVar, copy_context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from dbkit.core.policy import find_faults
-from dbkit.core.types import quiet_since
-from dbkit.errors import SettingsError
+from dbkit.core.borrowing import Next, Trust, Wait, trust
+from dbkit.core.explain import Standstill, describe, why_timed_out
+from dbkit.core.holding import Borrower, Caller
+from dbkit.core.policy import check_seconds
+from dbkit.core.reasons import CloseReason
+from dbkit.core.types import Refused, State
 from dbkit.events import CameBack, NotServed, Waited
-from dbkit.pool.driver import LedgerDriver
-from dbkit.pool.errors import PoolTimeoutError
-from dbkit.pool.explain import why_timed_out
-from dbkit.pool.holders import call_site
-from dbkit.pool.liveness import FRESH
-from dbkit.runtime.threads import Patience, ThreadWaiter
+from dbkit.pool.creator import Creator
+from dbkit.pool.driver import TRY_AGAIN, LedgerDriver, is_silent
+from dbkit.pool.errors import PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
+from dbkit.pool.holders import SharedReport
+from dbkit.pool.internals import creator_of, log_label
+from dbkit.runtime.stacks import call_site
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable
 
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from dbkit.core.ledger import Ledger
+    from dbkit.core.matching import Lasting
     from dbkit.core.policy import PoolPolicy
     from dbkit.pool.slot import PooledSlot
+    from dbkit.runtime.threads import ThreadWaiter
 
 logger = logging.getLogger("dbkit.pool")
 
-NAP: Final = 1.0
-"""Seconds after which a waiter looks around uncalled, and twice as many the next time. Nothing depends on it, but for a
-wake-up that an exception from outside cut off: the line then stands still no longer than this."""
+_borrow_timeout: ContextVar[tuple[weakref.ref[Any], float] | None] = ContextVar("dbkit_borrow_timeout", default=None)
+"""How long the borrow under way may take, and from which pool, where that is not the pool's ``timeout``."""
 
 
 class LendingPool(LedgerDriver):
@@ -44,9 +49,13 @@ class LendingPool(LedgerDriver):
 
     def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
         super().__init__(policy, **arguments)
-        self._patience = Patience()
-        if policy.leak_after is not None:
-            self._do_get = self._do_get_and_remember_where  # type: ignore[method-assign]
+        self._trusted_for = 2 * policy.keepalive if policy.keepalive is not None else math.inf
+        """Seconds. A connection given back less long ago needs a look at its socket, and no more thought."""
+        self._remembers_where = policy.leak_after is not None
+
+    def _start_afresh(self, lasting: Lasting | None) -> None:
+        super()._start_afresh(lasting)
+        self._report: SharedReport[Standstill] = SharedReport()
 
     # ---- borrowing
 
@@ -60,127 +69,128 @@ class LendingPool(LedgerDriver):
             whatever ``connect()`` raises.
             SettingsError: ``timeout`` is no number of seconds.
         """
-        faults = [] if timeout is None else find_faults({"timeout": timeout}, {})
-        if faults:
-            raise SettingsError(faults)
-        before, self._patience.seconds = self._patience.seconds, timeout
+        if timeout is None:
+            return self.connect()
+        refuse_bad_seconds("timeout", timeout)
+        token = _borrow_timeout.set((self._ref, timeout))
         try:
             return self.connect()
         finally:
-            self._patience.seconds = before
+            _borrow_timeout.reset(token)
+
+    def _timeout_of_this_borrow(self) -> float:
+        given = _borrow_timeout.get()
+        return given[1] if given is not None and given[0] is self._ref else self.policy.timeout
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
-        slot = self._ledger.take(now)
-        if (
-            slot is not None
-            and slot.starttime >= self._invalidate_time  # else the pool was invalidated just now
-            and (now - slot.idle_since < FRESH or self._looks_alive(slot, now))
-        ):
-            slot.thread_id = get_ident()
-            return slot
-        return self._stand_in_line(slot, now)
-
-    def _do_get_and_remember_where(self) -> ConnectionPoolEntry:
-        """``_do_get`` of a pool that reports leaks."""
-        slot = cast("PooledSlot", LendingPool._do_get(self))
-        slot.leak_told = False
-        slot.borrowed_from = call_site(sys._getframe(1))
-        if slot.borrowed_at + cast("float", self.policy.leak_after) < self._alarm:
-            self._set_alarm()
+        holder = self._borrower() if self._remembers_where else self._runtime.who()
+        slot = self._ledger.take(now, holder)
+        if slot is None or not self._is_good(slot, now):
+            slot = self._stand_in_line(slot, now, holder)
+        if self._remembers_where:
+            self._set_leak_alarm(slot)
         return slot
 
-    def _looks_alive(self, slot: PooledSlot, now: float) -> bool:
-        """Without a round trip. One idle for so long that upkeep must have been asleep too is not trusted."""
-        keepalive = self.policy.keepalive
-        if keepalive is not None and now - quiet_since(slot) > 2 * keepalive:
-            return False
-        return slot.peek.quiet()
+    def _borrower(self) -> Borrower:
+        return Borrower(self._runtime.who(), call_site(sys._getframe(2)))
 
-    def _stand_in_line(self, suspect: PooledSlot | None, began: float) -> PooledSlot:
-        waiter = ThreadWaiter(began)
-        patience = self._patience.seconds
-        deadline = began + (self.policy.timeout if patience is None else patience)
+    def _set_leak_alarm(self, slot: PooledSlot) -> None:
+        leak_after = self.policy.leak_after
+        if leak_after is not None and self._alarm.wants(slot.borrowed_at + leak_after):
+            self._set_alarm()
+
+    def _is_good(self, slot: PooledSlot, now: float) -> bool:
+        """Whether the connection may be lent. Asks without a round trip; ``core/borrowing.py`` has the reasons."""
+        peek = slot.peek
+        if peek is not None and now - slot.idle_since < self._trusted_for:
+            return is_silent(peek)
+        verdict = trust(slot, now, keepalive=self.policy.keepalive, has_socket=peek is not None)
+        return verdict is Trust.LEND or (verdict is Trust.PEEK and peek is not None and is_silent(peek))
+
+    def _stand_in_line(self, suspect: PooledSlot | None, began: float, holder: Caller) -> PooledSlot:
+        waiter = self._runtime.waiter(began, holder, copy_context())
+        wait = Wait(began + self._timeout_of_this_borrow())
         slot: PooledSlot | None = None
         try:
-            self._join(waiter, suspect, first=False)
+            self._join(waiter, suspect)
             while True:
-                slot = self._await(waiter, deadline)
+                slot = self._await(waiter, wait)
                 now = monotonic()
-                if now - slot.idle_since < FRESH or self._looks_alive(slot, now):
-                    slot.thread_id = get_ident()
+                if self._is_good(slot, now):
                     if self._observer is not None:
                         self._tell("waited", Waited(seconds=now - began))
                     return slot
                 suspect, slot, waiter.slot = slot, None, None
-                self._join(waiter, suspect, first=True)
+                self._join(waiter, suspect)
         except BaseException as error:
+            # No other name for the error: it would make a cycle of this frame and the error's traceback, and a slot
+            # that is lost in there would wait for the garbage collector.
             now = monotonic()
             self._step(lambda ledger: ledger.abandon(waiter, now, slot or waiter.slot))
             self._tell("not_served", NotServed(seconds=now - began, error=error))
+            waiter.error = None  # another such cycle
             raise
 
-    def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None, *, first: bool) -> None:
-        now = monotonic()
+    def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None) -> None:
+        """Stand in line; in front, if the slot that this borrower was lent is suspect."""
 
         def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
+            now = monotonic()
             if suspect is not None:
                 ledger.suspect(suspect, now)
-            ledger.join(waiter, now, first=first)
+            ledger.join(waiter, now, first=suspect is not None)
             return ledger.reconnecting.failures
 
-        if self._step(step):
+        try:
+            failures = self._step(step)
+        except Refused as refused:
+            raise as_sqlalchemy_error(refused) from None
+        if failures:
             self._set_alarm()
 
-    def _await(self, waiter: ThreadWaiter, deadline: float) -> PooledSlot:
+    def _await(self, waiter: ThreadWaiter, wait: Wait) -> PooledSlot:
         """Wait for the outcome: a slot, or the error raised here."""
-        breath, nap = inf, NAP
         while True:
-            left = deadline - monotonic()
-            woken = waiter.wait(min(left, breath, nap))
-            expired = not woken and left <= min(breath, nap)
-            if not woken and nap < breath:
-                nap *= 2
+            seconds = wait.begin(monotonic(), TRY_AGAIN if self._no_thread else math.inf)
+            following = wait.end(woken=waiter.wait(seconds))
             if waiter.slot is None and waiter.error is None:
-                if expired:
+                if following is Next.LEAVE:
                     self._step(lambda ledger: ledger.time_out(waiter, monotonic()))
                 else:
-                    breath = self._step(lambda ledger: ledger.look(waiter, monotonic()))
+                    wait.take_a_breath(self._step(lambda ledger: ledger.look(waiter, monotonic())))
             if waiter.error is not None:
-                raise waiter.error
+                raise waiter.error if not isinstance(waiter.error, Refused) else as_sqlalchemy_error(waiter.error)
             slot: PooledSlot | None = waiter.slot
             if slot is not None:
                 return slot
-            if expired:
-                raise self._timeout_error(deadline - waiter.since) from self._ledger.reconnecting.last_error
+            if following is Next.LEAVE:
+                self._raise_timeout(waiter.since, wait.seconds_in_all(waiter.since))
 
-    def _timeout_error(self, waited: float) -> PoolTimeoutError:
+    def _raise_timeout(self, began: float, waited: float) -> NoReturn:
+        """Raise the error of a borrower whose time is up. Those that time out together share one look at the pool."""
+        standstill = self._report.get(began, self._describe)
+        message = why_timed_out(waited, standstill, asking=self._runtime.who(), began=began)
+        raise PoolTimeoutError(message) from self._ledger.reconnecting.last_error
+
+    def _describe(self) -> Standstill:
         stats, trouble, paused = self._step(lambda ledger: (ledger.stats(), ledger.reconnecting, ledger.paused))
-        pending = getattr(self._creator, "pending", None)  # a creator may tell what its connects wait for
-        return PoolTimeoutError(
-            why_timed_out(
-                waited,
-                stats,
-                trouble,
-                self.holders(),
-                paused=paused,
-                pending=pending() if pending is not None and stats.opening else None,
-                now=monotonic(),
-                asking=get_ident(),
-            )
-        )
+        now = monotonic()
+        creator = creator_of(self)
+        pending = creator.pending() if isinstance(creator, Creator) and stats.opening else None
+        return describe(stats, trouble, self._holders(now), paused=paused, pending=pending, now=now)
 
     # ---- giving back
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         slot: PooledSlot = record  # type: ignore[assignment]
-        if slot.leak_told:
+        if slot.leak_told_at == slot.borrowed_at and slot.state is State.IN_USE:
             self._came_back(slot, monotonic())
         connection = slot.dbapi_connection
         if connection is None:
-            self._enter(slot, "invalidated" if slot.retire_why == "invalidated" else "detached")
+            self._enter(slot, CloseReason.INVALIDATED if slot.generation < 0 else CloseReason.DETACHED)
         elif not self._fit_to_keep(connection):
-            self._enter(slot, "unfit")
+            self._enter(slot, CloseReason.UNFIT)
         else:
             try:
                 if self._ledger.give_back(slot, monotonic()):
@@ -190,7 +200,17 @@ class LendingPool(LedgerDriver):
                 raise
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
-        slot.leak_told = False
         seconds = now - slot.borrowed_at
-        logger.info("%s: a connection reported as leaked came back after %.1f s", self._label(), seconds)
+        logger.info("%s: a connection reported as leaked came back after %.1f s", log_label(self), seconds)
         self._tell("came_back", CameBack(seconds=seconds))
+
+
+def refuse_bad_seconds(name: str, value: object) -> None:
+    """Refuse what is no number of seconds, before anything happens.
+
+    Raises:
+        SettingsError: naming the argument and the value.
+    """
+    faults = check_seconds(name, value)
+    if faults:
+        raise PoolSettingsError(faults)

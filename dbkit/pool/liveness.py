@@ -2,78 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import select
-import socket
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
-FRESH: Final = 0.02
-"""Seconds. A connection given back this short a time ago is borrowed without any check: a server can vanish between
-a check and its use just as well. Busy pools thus check nothing; on others ``peek`` costs half a microsecond."""
+from dbkit.pool.internals import ping
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
+
+    from dbkit.drivers.base import Driver
 
 PING_TIMEOUT: Final = 5.0
 """Seconds a ping may take before the connection counts as dead. A frozen server answers nothing and no timeout of libpq
 or of the kernel notices; the socket is shut down then, which ends the wait at once."""
 
+Peek = Callable[[int], list[tuple[int, int]]]
+"""Polls one connection's socket for a number of milliseconds, without a round trip.
 
-class Peek:
-    """Polls one connection's socket, without a round trip.
+An empty list: the server has said nothing since the connection was last used, so all is well. Anything else: it said
+something, that it goes away or a mere NOTIFY; so ping the connection, do not discard it. Two threads that peek at the
+same connection at once get a ``RuntimeError``: peek again.
+"""
 
-    A quiet socket of an idle connection means that nothing happened. A readable one means that the server said
-    something: that it is going away, or merely a NOTIFY, so *ask* (ping) and do not discard.
-    A driver or a test double without a real socket simply has no peek and always counts as quiet.
+
+def make_peek(driver: Driver, connection: Any) -> Peek | None:
+    """How to peek at a connection; None where it has no socket that could be polled.
+
+    Args:
+        driver: the connection's.
+        connection: as the pool has it, open.
     """
+    descriptor = driver.descriptor(connection)
+    if descriptor is None or not hasattr(select, "poll"):  # eventlet takes poll away
+        return None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return poll.poll
 
-    __slots__ = ("_connection", "_poll")
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._poll: Any = None
+def ask(driver: Driver, connection: Any, dialect: Dialect) -> bool:
+    """Ping: whether the server answered, in one round trip. Leaves no transaction open.
+
+    Raises:
+        the driver's error, where the dialect does not take it for a lost connection.
+    """
+    try:
+        answered = ping(dialect, connection)
+    except NotImplementedError:  # a pool used without an engine
+        cursor = connection.cursor()
         try:
-            descriptor = connection.fileno()
-            if isinstance(descriptor, int) and descriptor >= 0:
-                poll = select.poll()
-                poll.register(descriptor, select.POLLIN)
-                self._poll = poll.poll
-        except Exception:  # noqa: BLE001 - no fileno, no poll on this platform, or closed: then there is no peek
-            self._poll = None
-
-    def quiet(self) -> bool:
-        """True if the server has said nothing since and the driver holds the connection for open."""
-        if getattr(self._connection, "closed", 0):
-            return False
-        while self._poll is not None:
-            try:
-                return not self._poll(0)
-            except RuntimeError:  # another thread peeks at this moment; it takes a microsecond
-                continue
-        return True
-
-
-def is_open(connection: Any) -> bool:
-    """Whether the driver holds the connection for open. Drivers that cannot tell are trusted."""
-    return not getattr(connection, "closed", 0)
-
-
-def fit_to_keep(connection: Any) -> bool:
-    """Whether a connection that comes back may be used again: open, and in no transaction.
-
-    A transaction still open after the reset was begun behind SQLAlchemy's back (``BEGIN`` in autocommit mode, say);
-    the next borrower would work in it unknowingly. Costs no round trip. Drivers that cannot tell are trusted.
-    """
-    try:
-        return not connection.closed and connection.get_transaction_status() == 0
-    except AttributeError:
-        return True
-
-
-def shut_down(connection: Any) -> None:
-    """End whatever a thread waits for on this connection, at once, from another thread.
-
-    Works on a duplicate of the socket, so that the driver's own descriptor is never closed under its feet.
-    """
-    try:
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
-    except Exception:  # noqa: BLE001 - closed meanwhile, or no real socket: nothing to shut down
-        return
+            cursor.execute("SELECT 1")
+        finally:
+            cursor.close()
+        answered = True
+    if answered:
+        driver.leave_transaction(connection)
+    return answered

@@ -7,68 +7,64 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.pool.base import _ConnectionRecord
-
+from dbkit.core.holding import Borrow, Caller
 from dbkit.core.stats import Histogram
 from dbkit.core.types import State
-from dbkit.pool.holders import Borrow
-from dbkit.pool.liveness import PING_TIMEOUT, Peek, shut_down
-from dbkit.pool.server_checks import can_write, demand_writer
-from dbkit.runtime.background import call_at
+from dbkit.pool.creator import Creator
+from dbkit.pool.internals import ConnectionRecord, dialect_of
+from dbkit.pool.liveness import PING_TIMEOUT, Peek, ask, make_peek
+from dbkit.pool.server_checks import demand_writer
 from dbkit.runtime.forks import connecting
 
 if TYPE_CHECKING:
     import weakref
 
-    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
-    from sqlalchemy.pool.base import _ConnDialect, _CreatorWRecFnType
+    from sqlalchemy.pool.base import _CreatorWRecFnType
 
+    from dbkit.drivers.base import Driver
     from dbkit.pool.driver import LedgerDriver
-    from dbkit.pool.holders import CallSite
 
 
-class PooledSlot(_ConnectionRecord):
+class PooledSlot(ConnectionRecord):
     """One slot of an ``ElasticPool``. Made empty; ``get_connection()`` opens its connection."""
 
     __slots__ = (
         "_pool_ref",
         "borrowed_at",
-        "borrowed_from",
         "checked_at",
         "generation",
+        "holder",
         "idle_since",
-        "leak_told",
+        "leak_told_at",
         "peek",
         "retire_at",
-        "retire_why",
         "state",
-        "thread_id",
         "use_time",
     )
 
     _pool_ref: weakref.ref[LedgerDriver]
     borrowed_at: float
-    borrowed_from: CallSite
     checked_at: float
     generation: int
+    holder: Caller
+    """The borrower it was last handed to: its thread's number, with the call site in a pool with ``leak_after``."""
     idle_since: float
-    leak_told: bool
-    peek: Peek
+    leak_told_at: float
+    peek: Peek | None
+    """Polls the connection's socket: called with 0, it gives something if the server has said something. None where
+    there is no socket to look at."""
     retire_at: float
-    retire_why: str
     state: State
-    thread_id: int
-    """The number of the thread that borrowed it last."""
     use_time: Histogram
 
     def __init__(self, pool: LedgerDriver, pool_ref: weakref.ref[LedgerDriver]) -> None:
         self.state = State.GONE
         self._pool_ref = pool_ref
-        self.thread_id = 0
-        self.borrowed_from = ()
-        self.leak_told = False
-        self.peek = Peek(None)
+        self.holder = 0
+        self.leak_told_at = -math.inf
+        self.peek = None
         self.use_time = Histogram()
         super().__init__(pool, connect=False)
 
@@ -81,30 +77,33 @@ class PooledSlot(_ConnectionRecord):
     @property
     def borrow(self) -> Borrow:
         """Who has it."""
-        return Borrow(thread_id=self.thread_id, since=self.borrowed_at, site=self.borrowed_from)
+        return Borrow.of(self.holder, self.borrowed_at)
 
     def get_connection(self) -> DBAPIConnection:
-        """The connection. Opens it if there is none; never reconnects under a borrower who was lent one, which would
-        happen on his time and without his deadline: a connection that is to go retires when it comes back."""
-        if self.state is State.IN_USE and self.dbapi_connection is not None:
-            return self.dbapi_connection
-        return super().get_connection()
+        """The connection; opens one if there is none.
+
+        Never replaces one that is there. SQLAlchemy's own record would, on the borrower's time and by comparing wall
+        clocks, which may step back; here the generation decides, when the slot is taken and when it comes back.
+        """
+        return super().get_connection() if self.dbapi_connection is None else self.dbapi_connection
 
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
-        """As SQLAlchemy's; a soft one, too, retires the connection when it comes back."""
-        self.retire_at, self.retire_why = -math.inf, "invalidated"
+        """As SQLAlchemy's; the slot must go when it comes back, unless its holder connects it again before."""
+        if self.generation >= 0:
+            self.generation = ~self.generation
         super().invalidate(e, soft)
 
-    def ping(self, dialect: Dialect | _ConnDialect, *, demand_writer: bool = False) -> bool:
-        """A round trip, bounded by ``PING_TIMEOUT``: True if the server answered (and lets us write, if demanded)."""
+    def answers(self, pool: LedgerDriver) -> bool:
+        """A round trip, bounded by ``PING_TIMEOUT``: whether the server answers, and lets us write if it must."""
         connection = self.dbapi_connection
         if connection is None:
             return False
         watched: list[Any] = [connection]
-        call_at(monotonic() + PING_TIMEOUT, partial(_give_up_on, watched))
+        pool._runtime.call_at(monotonic() + PING_TIMEOUT, partial(_give_up_on, watched, pool.driver))
         try:
-            alive = _ping(connection, dialect) and (not demand_writer or can_write(connection))
-        except Exception:  # noqa: BLE001 - whatever it is, this connection is not to be trusted
+            alive = ask(pool.driver, connection, dialect_of(pool))
+            alive = alive and (not pool.require_writer or pool.driver.is_writer(connection))
+        except Exception:  # noqa: BLE001 - of any kind: this connection is not to be trusted
             alive = False
         try:
             watched.pop()
@@ -115,8 +114,8 @@ class PooledSlot(_ConnectionRecord):
     def forget(self) -> None:
         """In a forked child: let go of a connection that is the parent's, without a word to the server.
 
-        Whoever has it out in the child holds an invalid connection now, instead of one whose every use would garble
-        the parent's session.
+        A borrower in the child then holds an invalid connection, instead of one whose every use would garble the
+        parent's session.
         """
         self.state = State.GONE
         fairy = self.fairy_ref() if self.fairy_ref is not None else None
@@ -125,41 +124,47 @@ class PooledSlot(_ConnectionRecord):
         self.dbapi_connection = None
 
 
-def stamping(create: _CreatorWRecFnType, pool_ref: weakref.ref[LedgerDriver]) -> _CreatorWRecFnType:
-    """Wrap a creator, so that every physical connect, whoever asks for it, leaves its mark on the slot."""
+def stamping(create: _CreatorWRecFnType, creator: object, pool_ref: weakref.ref[LedgerDriver]) -> _CreatorWRecFnType:
+    """Wrap a creator, so that every physical connection, whatever asks for it, leaves its mark on the slot.
+
+    Args:
+        create: the creator, as SQLAlchemy calls it.
+        creator: the creator as the pool was given it. A ``Creator`` tells by itself when it connects.
+        pool_ref: the pool.
+    """
+    gated = isinstance(creator, Creator)
 
     def create_and_stamp(rec: ConnectionPoolEntry) -> DBAPIConnection:
-        began = monotonic()
-        with connecting():
-            connection = create(rec)
         pool = pool_ref()
-        if pool is not None and pool.require_writer:
-            demand_writer(connection)
-        if isinstance(rec, PooledSlot):
-            rec.peek = Peek(connection)
-            if rec.state is State.IN_USE and pool is not None:
-                pool._reopened(rec, monotonic() - began)
+        slot = rec if isinstance(rec, PooledSlot) else None
+        again = slot if slot is not None and slot.state is State.IN_USE else None
+        generation = pool._reopening() if again is not None and pool is not None else 0
+        began = monotonic()
+        if gated:
+            connection = create(rec)
+        else:
+            with connecting():
+                connection = create(rec)
+        if pool is None:
+            return connection
+        try:
+            if pool.require_writer:
+                demand_writer(pool.driver, connection)
+            if slot is not None:
+                slot.peek = make_peek(pool.driver, connection)
+            if again is not None:
+                pool._reopened(again, generation, monotonic() - began)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     return create_and_stamp
 
 
-def _ping(connection: DBAPIConnection, dialect: Dialect | _ConnDialect) -> bool:
-    try:
-        return bool(dialect._do_ping_w_event(connection))
-    except NotImplementedError:  # a pool used without an engine
-        cursor = connection.cursor()
-        try:
-            cursor.execute("SELECT 1")
-        finally:
-            cursor.close()
-        connection.rollback()
-        return True
-
-
-def _give_up_on(watched: list[Any]) -> None:
+def _give_up_on(watched: list[Any], driver: Driver) -> None:
     try:
         connection = watched.pop()
     except IndexError:
         return
-    shut_down(connection)
+    driver.shut_down(connection)

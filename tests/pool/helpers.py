@@ -16,7 +16,7 @@ from sqlalchemy.pool import Pool
 
 from dbkit.pool.elastic import ElasticPool
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds until a condition that should have come true counts as a failure."""
 
 QUIET = {"min_size": 0, "max_idle": None, "max_lifetime": None, "keepalive": None}
@@ -252,8 +252,4 @@ def pid_of(connection: Any) -> int:
 def locked(pool: Any) -> Iterator[Any]:
     """The pool's ledger, under its lock, held by this thread, as in the midst of a step."""
     with pool._lock:
-        pool._owner = threading.get_ident()
-        try:
-            yield pool._ledger
-        finally:
-            pool._owner = 0
+        yield pool._ledger

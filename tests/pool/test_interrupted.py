@@ -15,13 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dbkit.pool import driver, lending
+from dbkit.core import borrowing
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
@@ -82,26 +82,44 @@ def test_a_return_on_the_thread_that_holds_the_lock_waits_in_the_inbox():
     at_rest(pool, in_use=0, idle=1, size=1)
 
 
-def test_a_return_at_the_very_moment_the_lock_was_taken(monkeypatch: pytest.MonkeyPatch):
-    """A signal handler, or from Python 3.12 on the collector, may run between taking the lock and noting by whom."""
+class Interrupted:
+    """The pool's lock, interrupted (by a signal handler, a collection) at one moment of taking or releasing it."""
+
+    def __init__(self, lock: Any, moment: str, interrupt: Callable[[], None]) -> None:
+        self._lock, self._moment, self._interrupt = lock, moment, interrupt
+        self.is_mine = lock.is_mine
+
+    def _now(self, moment: str) -> None:
+        if moment == self._moment:
+            self._moment = ""
+            self._interrupt()
+
+    def __enter__(self) -> None:
+        self._now("before it is taken")
+        self._lock.__enter__()
+        self._now("after it was taken")
+
+    def __exit__(self, *error: Any) -> None:
+        self._now("before it is released")
+        self._lock.__exit__(*error)
+        self._now("after it was released")
+
+
+@pytest.mark.parametrize(
+    "moment", ["before it is taken", "after it was taken", "before it is released", "after it was released"]
+)
+def test_a_return_in_the_midst_of_taking_or_releasing_the_lock(moment: str):
     pool = ElasticPool(Double, **QUIET | {"max_size": 2})
     pool.connect().close()
     held = [pool.connect()]
-    original = driver.get_ident
-
-    def interrupted() -> int:
-        if pool._lock.locked() and held:
-            held.pop().invalidate()
-        return original()
-
-    monkeypatch.setattr(driver, "get_ident", interrupted)
+    real = pool._lock
+    pool._lock = Interrupted(real, moment, lambda: held.pop().invalidate())
     task = Task(pool.stats)
-    task.join(3)
-    stuck = task.is_alive()
-    if stuck:
-        pool._lock.release()  # let the thread end, so that only this test fails
-    monkeypatch.undo()
-    assert not stuck, "the pool waits for a lock that its own thread holds"
+    task.join(30)
+    assert not task.is_alive(), "the pool waits for a lock that its own thread holds"
+    pool._lock = real
+    assert not held
+    at_rest(pool, in_use=0)
 
 
 def test_thousands_of_leaks_while_the_collector_runs_all_the_time():
@@ -138,7 +156,7 @@ def throw(thread: threading.Thread, error: type[BaseException]) -> None:
 def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(
     seed: int, silence: None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lending, "NAP", 0.05)  # a wake-up that was cut off costs the line that long
+    monkeypatch.setattr(borrowing, "NAP", 0.05)  # a wake-up that was cut off costs the line that long
     dice = random.Random(seed)
     pool = ElasticPool(Double, **QUIET | {"max_size": 3, "timeout": 30})
     enough = threading.Event()
@@ -195,7 +213,7 @@ def test_an_exception_at_every_line(scenario: str):
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=280,
             check=False,
         )
         if sys.version_info >= (3, 12) or done.returncode != -signal.SIGSEGV:

@@ -13,10 +13,12 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, exc, text
 
+from dbkit.drivers import for_connection
 from dbkit.pool import slot
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
-from dbkit.pool.liveness import Peek, fit_to_keep
+from dbkit.pool.liveness import make_peek
+from dbkit.runtime.threads import ThreadRuntime
 
 from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, locked, pid_of, unique
 
@@ -26,6 +28,7 @@ def stale(pool: Any) -> None:
     with locked(pool) as ledger:
         for idle in ledger.idle:
             idle.idle_since -= 1
+            idle.checked_at -= 1
 
 
 def count_pings(engine: Engine) -> list[object]:
@@ -112,7 +115,9 @@ def test_a_notify_does_not_cost_the_connection(shared_database: str, admin: Admi
         pinged = count_pings(engine)
         stale(engine.pool)
         admin.rows(f"NOTIFY {channel}, 'hello'")
-        eventually(lambda: not Peek(driver_connection).quiet())
+        peek = make_peek(for_connection(driver_connection), driver_connection)
+        assert peek is not None
+        eventually(lambda: peek(0))
         with engine.connect() as connection:
             assert pid_of(connection) == pid
         assert len(pinged) == 1
@@ -155,20 +160,31 @@ def test_one_idle_for_longer_than_upkeep_would_allow_is_asked(shared_database: s
         assert engine.pool.stats().opens == 1
 
 
+class Cursor:
+    """A cursor that writes down what it was asked."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def execute(self, sql: str) -> None:
+        self._asked.append(sql)
+
+    def close(self) -> None: ...
+
+
 class Double:
     """A connection with nothing but what DB-API demands."""
 
     def __init__(self) -> None:
-        self.rollbacks = 0
+        self.asked: list[str] = []
         self.was_closed = False
 
-    def rollback(self) -> None:
-        self.rollbacks += 1
+    def rollback(self) -> None: ...
 
     def commit(self) -> None: ...
 
     def cursor(self) -> Any:
-        raise NotImplementedError
+        return Cursor(self.asked)
 
     def close(self) -> None:
         self.was_closed = True
@@ -196,16 +212,17 @@ class DoubleWithAMock(Double):
 
 
 @pytest.mark.parametrize("kind", [Double, DoubleWithoutASocket, DoubleWithAMock])
-def test_a_double_without_a_real_socket_works(kind: type[Double]):
+def test_a_double_without_a_real_socket_is_pinged_unless_fresh(kind: type[Double]):
     pool = ElasticPool(kind, **QUIET)
     connection = pool.connect()
     double: Double = connection.dbapi_connection  # type: ignore[assignment]
     connection.close()
+    assert double.asked == []
     stale(pool)
     again = pool.connect()
     assert again.dbapi_connection is double
+    assert double.asked == ["SELECT 1"]
     again.close()
-    assert double.rollbacks == 2
     pool.dispose()
     assert double.was_closed
 
@@ -302,22 +319,22 @@ def test_a_borrower_with_time_to_spare_gets_another_after_a_ping_that_hangs(
 
 def test_a_ping_that_is_answered_is_left_alone_by_its_watch(shared_database: str, monkeypatch: pytest.MonkeyPatch):
     rung: list[float] = []
-    original = slot.call_at
+    original = ThreadRuntime.call_at
 
-    def soon(when: float, ring: Any) -> None:
+    def soon(runtime: ThreadRuntime, when: float, ring: Any) -> None:
         def note() -> None:
             ring()
             rung.append(when)
 
-        original(min(when, time.monotonic() + 0.05), note)
+        original(runtime, min(when, time.monotonic() + 0.05), note)
 
     with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
         with engine.connect() as connection:
             pid = pid_of(connection)
-        monkeypatch.setattr(slot, "call_at", soon)
+        monkeypatch.setattr(ThreadRuntime, "call_at", soon)
         held = engine.raw_connection()
         record: Any = held._connection_record
-        assert record.ping(engine.dialect)
+        assert record.answers(engine.pool)
         eventually(lambda: rung)
         assert pid_of(held) == pid
         held.cursor().execute("SELECT 1")
@@ -336,15 +353,3 @@ def test_an_error_that_means_the_server_went_away_condemns_the_others(shared_dat
         held.close()
         at_rest(engine.pool, size=0)
         assert engine.pool.stats().closes == {"invalidated": 2}
-
-
-def test_fit_to_keep_tells_open_and_idle_from_all_else(shared_database: str):
-    connection = psycopg2.connect(shared_database)
-    assert fit_to_keep(connection)
-    connection.cursor().execute("SELECT 1")
-    assert not fit_to_keep(connection)
-    connection.rollback()
-    assert fit_to_keep(connection)
-    connection.close()
-    assert not fit_to_keep(connection)
-    assert fit_to_keep(object())

@@ -13,7 +13,18 @@ from sqlalchemy import exc, text
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.errors import PoolTimeoutError
 
-from .helpers import QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, refused, wrong_password
+from .helpers import (
+    QUIET,
+    Connects,
+    Task,
+    at_rest,
+    engine_on,
+    eventually,
+    in_line,
+    locked,
+    refused,
+    wrong_password,
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +71,9 @@ def test_a_borrower_of_an_invalidated_connection_does_not_connect_himself(shared
             return refused()
 
         connects.error = note
-        engine.pool._invalidate_time = time.time()  # another thread is in the middle of invalidating the pool
+        with locked(engine.pool) as ledger:  # another thread is in the middle of invalidating the pool
+            ledger.generation += 1
+            ledger.oldest = ledger.generation
         with engine.connect():
             pass
         assert connecting != [threading.get_ident()]

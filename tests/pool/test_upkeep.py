@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import create_engine
 
 from dbkit.core.matching import JITTER
-from dbkit.pool import driver
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime import background
 from dbkit.runtime.background import Clock
+from dbkit.runtime.threads import ThreadRuntime
 
 from .helpers import (
     QUIET,
@@ -214,7 +214,7 @@ def test_a_pool_nobody_has_any_more_is_collected_and_its_connections_with_it(sha
 
 def test_alarms_do_not_pile_up(shared_database: str, monkeypatch: pytest.MonkeyPatch):
     alarms: list[tuple[float, Callable[[], None]]] = []
-    monkeypatch.setattr(driver, "call_at", lambda when, ring: alarms.append((when, ring)))
+    monkeypatch.setattr(ThreadRuntime, "call_at", lambda _, when, ring: alarms.append((when, ring)))
     connects = Connects(shared_database)
     pool = ElasticPool(connects, **QUIET | {"min_size": 2, "max_size": 2, "keepalive": 1000})
     pool.warm_up()
@@ -227,7 +227,7 @@ def test_alarms_do_not_pile_up(shared_database: str, monkeypatch: pytest.MonkeyP
         at_rest(pool, opening=0)
         eventually(lambda: any(when < time.monotonic() + 10 for when, _ in alarms))
         with locked(pool) as ledger:
-            ledger.reconnecting.retry_at = time.monotonic()
+            ledger.reconnecting._delay = 0.0
         for alarm in [alarm for alarm in alarms if alarm[0] < time.monotonic() + 10]:
             alarms.remove(alarm)
             alarm[1]()

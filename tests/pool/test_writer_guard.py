@@ -13,7 +13,8 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit.diagnosis.outage import is_transient
+from dbkit.diagnosis.outage import is_refusal
+from dbkit.drivers import for_connection
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.server_checks import demand_writer
@@ -165,7 +166,7 @@ def test_a_first_connect_to_a_read_only_server_fails_at_once_in_libpqs_words(pri
     with engine_on(primary.url, name=name, require_writer=True, **NUMBERS) as engine:
         with pytest.raises(exc.OperationalError, match="session is read-only") as caught:
             engine.connect()
-        assert is_transient(caught.value.orig)
+        assert not is_refusal(caught.value.orig)
         eventually(lambda: not watch.pids(name))  # what was refused was closed
 
 
@@ -213,5 +214,5 @@ def test_a_check_that_fails_leaves_no_connection_behind(primary: Primary):
 
     connection = psycopg2.connect(primary.url, cursor_factory=Unanswering)
     with pytest.raises(psycopg2.OperationalError, match="no answer"):
-        demand_writer(connection)
+        demand_writer(for_connection(connection), connection)
     assert connection.closed

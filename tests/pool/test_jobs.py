@@ -1,0 +1,187 @@
+"""Jobs: in whose context they run, and that nobody does another's when no thread is to be had."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from dbkit.core import borrowing
+from dbkit.events import Closed, Observer, Opened
+from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.errors import PoolTimeoutError
+from dbkit.runtime.threads import ThreadRuntime
+
+from .every_line import Double
+from .helpers import PATIENCE, QUIET, Task, at_rest, eventually, in_line
+
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+def test_a_creator_sees_the_context_variables_of_the_borrower_it_connects_for():
+    seen: list[str] = []
+
+    def connect() -> Double:
+        seen.append(tenant.get())
+        return Double()
+
+    pool = ElasticPool(connect, **QUIET | {"max_size": 4})
+    held: list[Any] = []
+
+    def borrow(name: str) -> None:
+        tenant.set(name)
+        held.append(pool.connect())
+
+    for name in ("ada", "grace"):
+        Task(borrow, name).outcome()
+    assert seen == ["ada", "grace"]
+    for connection in held:
+        connection.close()
+
+
+class NoThreads:
+    """While it is on, no thread is to be had for a job."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.on = True
+        original = ThreadRuntime.spawn
+        monkeypatch.setattr(
+            ThreadRuntime, "spawn", lambda runtime, job, context: not self.on and original(runtime, job, context)
+        )
+
+
+def test_without_a_thread_the_waiter_is_told_at_its_deadline_and_nobody_connects(monkeypatch: pytest.MonkeyPatch):
+    opened: list[int] = []
+    threads = NoThreads(monkeypatch)
+    pool = ElasticPool(lambda: opened.append(threading.get_ident()) or Double(), **QUIET)
+    began = time.monotonic()
+    with pytest.raises(PoolTimeoutError):
+        pool.borrow(0.3)
+    assert time.monotonic() - began < PATIENCE / 2
+    assert not opened
+    threads.on = False
+
+
+def test_a_job_that_found_no_thread_is_done_when_there_is_one_again(monkeypatch: pytest.MonkeyPatch):
+    threads = NoThreads(monkeypatch)
+    pool = ElasticPool(Double, **QUIET)
+    waiting = Task(pool.borrow, PATIENCE)
+    in_line(pool, 1)
+    threads.on = False
+    waiting.outcome().close()
+    at_rest(pool, idle=1)
+
+
+def test_a_return_does_not_connect_for_another(monkeypatch: pytest.MonkeyPatch):
+    connecting: list[int] = []
+
+    def connect() -> Double:
+        connecting.append(threading.get_ident())
+        return Double()
+
+    pool = ElasticPool(connect, **QUIET | {"max_size": 1})
+    held = pool.connect()
+    waiting = Task(pool.borrow, PATIENCE)
+    in_line(pool, 1)
+    threads = NoThreads(monkeypatch)
+    held.invalidate()  # the next in line needs a new connection
+    assert threading.get_ident() not in connecting
+    threads.on = False
+    waiting.outcome().close()
+
+
+def test_upkeep_survives_an_exception_between_asking_and_noting(monkeypatch: pytest.MonkeyPatch):
+    pool = ElasticPool(Double, **QUIET | {"min_size": 0, "max_idle": 0.05})
+    original, struck = ThreadRuntime.call_at, []
+
+    def strike(runtime: ThreadRuntime, when: float, ring: Any) -> None:
+        original(runtime, when, ring)
+        if not struck:
+            struck.append(when)
+            raise MemoryError
+
+    monkeypatch.setattr(ThreadRuntime, "call_at", strike)
+    try:
+        pool.connect().close()
+    except MemoryError:
+        pass
+    pool.connect().close()
+    eventually(lambda: pool.stats().closes.get("max_idle"))
+
+
+def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch):
+    pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
+    original, struck = ElasticPool._upkeep, []
+
+    def fail_once(self: ElasticPool, due: float) -> None:
+        if not struck:
+            struck.append(due)
+            raise MemoryError
+        original(self, due)
+
+    monkeypatch.setattr(ElasticPool, "_upkeep", fail_once)
+    pool.connect().close()
+    eventually(lambda: pool.stats().closes.get("max_idle"))
+    assert struck
+
+
+class Balance(Observer):
+    """Counts what was opened and closed."""
+
+    def __init__(self) -> None:
+        self.opened_count = 0
+        self.reasons: list[str] = []
+
+    def opened(self, fact: Opened) -> None:
+        self.opened_count += 1
+
+    def closed(self, fact: Closed) -> None:
+        self.reasons.append(fact.why)
+
+
+def test_a_slot_found_by_its_death_is_told_as_closed():
+    balance = Balance()
+    pool = ElasticPool(Double, **QUIET, observer=balance)
+    pool.connect().close()
+    with pool._lock:
+        slot = pool._ledger.idle.pop()
+        slot.state = type(slot.state).GONE  # so that its finalizer says nothing
+        pool._ledger.slots.discard(slot)
+    del slot
+    pool._settle_up()
+    assert balance.reasons == ["vanished"]
+    assert pool.stats().size == 0
+
+
+def test_the_holder_is_the_waiter_as_soon_as_the_connection_was_handed_over(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))
+    pool = ElasticPool(Double, **QUIET | {"max_size": 1})
+    held = pool.connect()
+    asleep = threading.Event()
+    wake = threading.Event()
+    waiting = Task(lambda: asleep.set() or (pool.connect(), wake.wait(PATIENCE)))
+    assert asleep.wait(PATIENCE)
+    in_line(pool, 1)
+    with pool._lock:
+        pool._ledger.give_back(held._connection_record, time.monotonic())
+        pool._ledger.sort_out(held._connection_record, time.monotonic())
+        [holder] = {slot.borrow.thread_id for slot in pool._ledger.slots}
+    assert holder == waiting.ident
+    pool._settle_up()
+    wake.set()
+    waiting.outcome()
+
+
+def test_nobody_holds_a_connection_during_warm_up():
+    gate = threading.Event()
+    pool = ElasticPool(lambda: gate.wait(PATIENCE) and Double(), **QUIET | {"min_size": 2, "max_size": 2})
+    warming = Task(pool.warm_up, PATIENCE)
+    at_rest(pool, opening=2)
+    assert pool.holders() == ()
+    assert pool.stats().waiting == 0
+    gate.set()
+    warming.outcome()
+    assert pool.stats().borrows == 0
