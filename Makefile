@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format mutants bench clean
 
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
@@ -33,6 +33,9 @@ check: $(READY)  ## formatting, lint, types and the floors
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: $(READY)  ## change the pure core line by line, and see that the tests notice
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(READY)  ## put formatting and imports in order
 	$(BIN)/ruff check --fix .

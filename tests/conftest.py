@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,9 @@ import pytest
 from dbkit.embedded import EmbeddedPostgres
 
 from .pool.helpers import Admin
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for the tests of Ctrl-C, and the children they start
 
 MEMORY = "/dev/shm"
 ROOM = 1 << 30  # bytes

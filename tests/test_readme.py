@@ -74,7 +74,7 @@ def test_the_pool_alone(database):
 
 
 def test_the_token(monkeypatch):
-    monkeypatch.setattr("dbkit.connector.Connector._connect", staticmethod(lambda **_: pytest.fail("nobody asked")))
+    monkeypatch.setattr("psycopg2.connect", lambda **_: pytest.fail("nobody asked"))
     names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
     exec(compile(BLOCKS[2], "README.md", "exec"), names)
     assert names["db"].settings.route.verified

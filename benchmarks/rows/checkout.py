@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from benchmarks import contenders
 from benchmarks.contenders import ELASTIC, FLOOR, QUEUE, QUEUE_PING, Source
 from benchmarks.measure import Bench, Case, Row, time_per_call
 from benchmarks.report import Quantity, Target
-from dbkit.pool import lending
-
-_lending: Any = lending  # its own imports are not ours to change, except here
-PEEKING = "ElasticPool, always peeking"
 
 
 @contextmanager
@@ -24,32 +19,15 @@ def _cases(bench: Bench) -> Iterator[Mapping[str, Case]]:
             contender = make(Source(bench.dsn), 2, 10)
             stack.callback(contender.close)
             cases[name] = time_per_call(contender.cycle)
-            if name == ELASTIC:
-                cases[PEEKING] = time_per_call(_peeking(contender.cycle))
         yield cases
-
-
-def _peeking(cycle: Callable[[int], None]) -> Callable[[int], None]:
-    """As if every connection had lain idle for long, so that none is taken on trust."""
-
-    def peek_every_time(count: int) -> None:
-        fresh = _lending.FRESH
-        _lending.FRESH = -1.0
-        try:
-            cycle(count)
-        finally:
-            _lending.FRESH = fresh
-
-    return peek_every_time
 
 
 ROW = Row(
     name="checkout",
     title="checkout and return, nobody else",
     notes=(
-        "Validation as it comes: a connection given back less than 20 ms ago is taken on trust, so here none is\n"
-        "looked at; 'always peeking' is the same pool with that trust taken away. ThreadedConnectionPool,\n"
-        "psycopg_pool and DBUtils do not pay for SQLAlchemy's record, events and proxy."
+        "Validation as it comes: ElasticPool looks at the socket of every connection that it lends.\n"
+        "ThreadedConnectionPool, psycopg_pool and DBUtils do not pay for SQLAlchemy's record, events and proxy."
     ),
     quantities=(Quantity("time", "seconds"),),
     targets=(

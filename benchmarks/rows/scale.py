@@ -68,7 +68,7 @@ class _Line:
             self._join()
 
     def _join(self) -> None:
-        waiter = ThreadWaiter(monotonic())
+        waiter = ThreadWaiter(monotonic(), 0, None)
         self._ledger.join(waiter, waiter.since)  # without the lock: there is no other thread
         self._waiters.append(waiter)
 
