@@ -178,7 +178,7 @@ def test_exceptions_thrown_into_borrowers_at_random_cost_no_slot(
                 hits[0] += 1
 
     tasks = [Task(guarded) for _ in range(6)]
-    deadline = time.monotonic() + 20 * STRESS
+    deadline = time.monotonic() + 150 * STRESS  # slow machines need that long
     while hits[0] < 400 * STRESS and time.monotonic() < deadline:
         throw(dice.choice(tasks), Thrown)
         for _ in range(dice.randrange(2000)):

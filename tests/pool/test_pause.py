@@ -237,6 +237,8 @@ def test_disposing_of_a_paused_engine(shared_database: str, admin: Admin):
         assert pausing.outcome() == ()
         paused.resume()
         waiter.outcome()
+        assert is_paused(engine.pool)  # the pool in its place is paused, too
+        engine.pool.resume()
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT 1")) == 1
         paused.dispose()
