@@ -105,7 +105,8 @@ class LendingPool(LedgerDriver):
         peek = slot.peek
         if peek is not None and now - slot.idle_since < self._trusted_for:
             return is_silent(peek)
-        verdict = trust(slot, now, keepalive=self.policy.keepalive, has_socket=peek is not None)
+        # As of the moment it was lent: a waiter that wakes up late must not have it checked again and again.
+        verdict = trust(slot, slot.borrowed_at, keepalive=self.policy.keepalive, has_socket=peek is not None)
         return verdict is Trust.LEND or (verdict is Trust.PEEK and peek is not None and is_silent(peek))
 
     def _stand_in_line(self, suspect: PooledSlot | None, began: float, holder: Caller) -> PooledSlot:
