@@ -45,6 +45,9 @@ class _Ended:
         """Do nothing, as on any connection that is closed already."""
 
     def __getattr__(self, name: str) -> NoReturn:
+        self.refuse()
+
+    def refuse(self) -> NoReturn:
         raise psycopg2.InterfaceError(self._why)
 
 
@@ -78,7 +81,9 @@ class LentConnection:
 
     def __setattr__(self, name: str, value: object) -> None:
         lent = self._driver_connection
-        setattr(lent if type(lent) is not _Ended else lent.refuse, name, value)
+        if type(lent) is _Ended:
+            lent.refuse()
+        setattr(lent, name, value)
 
     def __enter__(self) -> Any:
         entered = self._driver_connection.__enter__()

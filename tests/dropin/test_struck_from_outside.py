@@ -8,7 +8,7 @@ import pytest
 
 from dbkit.dropin import PostgresqlConnection
 from dbkit.dropin.loans import Loans
-from dbkit.session.connection_state import Manners
+from dbkit.drivers.psycopg2 import Psycopg2Driver
 
 from ..pool.helpers import at_rest
 
@@ -31,7 +31,7 @@ def strike_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
 
 
 def test_while_a_block_is_tidied(db: PostgresqlConnection, monkeypatch: pytest.MonkeyPatch):
-    strike_once(monkeypatch, Manners, "_give_to")
+    strike_once(monkeypatch, Psycopg2Driver, "set_state")
     with pytest.raises(Struck), db as conn:
         conn.commit()
         conn.autocommit = True
@@ -41,7 +41,7 @@ def test_while_a_block_is_tidied(db: PostgresqlConnection, monkeypatch: pytest.M
 
 
 def test_while_a_loan_is_tidied(loans: Loans, monkeypatch: pytest.MonkeyPatch):
-    strike_once(monkeypatch, Manners, "_give_to")
+    strike_once(monkeypatch, Psycopg2Driver, "set_state")
     lent: Any = loans.borrow()
     lent.autocommit = True
     with pytest.raises(Struck):

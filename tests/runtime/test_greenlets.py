@@ -6,14 +6,16 @@ business of the pool's.
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-pytest.importorskip("gevent")
-pytest.importorskip("eventlet")
+for needed in ("gevent", "eventlet"):  # looked for, not imported: eventlet would warn at every later fork of this process
+    if importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed", allow_module_level=True)
 
 PATCH = {
     "gevent": "import gevent.monkey as patcher; patcher.patch_all()",
