@@ -2,11 +2,11 @@
 
 Invariants:
 
-1. The credential is asked for each physical connection, whatever needs it: a session, a query, a migration, upkeep.
+1. The credential is asked for each physical connection, for every purpose: a session, a query, a migration, upkeep.
 2. A token travels over a network only where TLS proves who the server is, unless the settings allow otherwise by name.
 3. A login that the server rejected is tried once more at once, with another password or token, if there is another.
    Where logins have worked before, a rejection that is certain gets ``GRACE`` beyond that: a password does not change
-   at the server and at the credential's source in the same moment. (What is not certain, the pool rides out anyway.)
+   at the server and at the credential's source in the same moment. (The pool rides out everything uncertain anyway.)
 4. Neither the connector's ``repr`` nor any error of a failed connection attempt shows a secret.
 5. A fork waits for the driver's own connecting only, never for a credential or for a pause between two tries.
 """
@@ -121,7 +121,7 @@ class Connector(Creator):
             self._credential.refresh()
 
     def pending(self) -> str | None:
-        """What connection attempts under way wait for, if it is not the server."""
+        """Says for whom connection attempts under way wait, if it is not the server."""
         if self._trying_again:
             return f"{self._target} rejected the login, which is tried again with what {self._credential!r} gives"
         return self._credential.pending() if self._credential is not None else None

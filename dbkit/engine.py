@@ -45,7 +45,7 @@ def build_engine(
 
     Args:
         settings: who connects to what, and the pool's numbers.
-        credential: gives the password or token for each connect, in place of what the settings say.
+        credential: gives the password or token for each connection attempt, in place of what the settings say.
         engine_options: further keyword arguments for ``sqlalchemy.create_engine``: ``echo``, ``isolation_level``,
             ``json_serializer``, ``hide_parameters``, ``execution_options``, ``plugins``, ``pool_pre_ping``, ...
             ``connect_args`` goes to the driver's ``connect`` beside the settings, for what is no libpq parameter

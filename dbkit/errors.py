@@ -1,7 +1,7 @@
 """The root of every error that dbkit raises of its own accord, and the errors that need no other package.
 
-What the database refuses is SQLAlchemy's own exception (``IntegrityError``, ``OperationalError``, ...), as users'
-``except`` clauses expect. What dbkit itself refuses is a ``DbkitError``. Where a class of SQLAlchemy's fits, the error
+A refusal of the database is SQLAlchemy's own exception (``IntegrityError``, ``OperationalError``, ...), as users'
+``except`` clauses expect. A refusal of dbkit's own is a ``DbkitError``. Where a class of SQLAlchemy's fits, the error
 is a subclass of that too: those live with the code that raises them (``pool/errors.py``, ``credentials/errors.py``),
 so that this file, and the pure floor that builds on it, imports no SQLAlchemy. ``dbkit`` exports them all.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 class DbkitError(Exception):
-    """The root: ``except DbkitError`` catches whatever dbkit raises of its own accord."""
+    """The root: ``except DbkitError`` catches all that dbkit raises of its own accord."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""What a pool tells whoever wants to know: facts, frozen, handed to an ``Observer``.
+"""Events of a pool: frozen facts, handed to an ``Observer``.
 
 Counters and histograms are in ``pool.stats()`` and cost nothing more; an observer is for single events: logging them,
 tracing them, alerting on them. Every method is called outside the pool's lock, on the thread on which it happened (a
-borrower's, or one of the background), so it must be quick and thread-safe. What it raises is logged, and that is all.
+borrower's, or one of the background), so it must be quick and thread-safe. Its exceptions are logged, and that is all.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenFailed:
-    """A connect failed.
+    """A connection attempt failed.
 
     Attributes:
         error: what the driver raised.
         transient: trying again may help.
-        failures: connects that failed since one last succeeded, this one included.
+        failures: attempts that failed since one last succeeded, this one included.
     """
 
     error: BaseException
@@ -51,9 +51,9 @@ class NotServed:
     """A borrower got no connection.
 
     Attributes:
-        seconds: how long he stood in line.
-        error: what he was told: ``PoolTimeoutError``, ``LineFullError``, ``PoolClosedError``, the driver's error, or
-            what interrupted him.
+        seconds: how long the borrower stood in line.
+        error: the error it got: ``PoolTimeoutError``, ``LineFullError``, ``PoolClosedError``, the driver's error, or
+            the interruption.
     """
 
     seconds: float
@@ -89,7 +89,7 @@ class Observer:
         """A connection was opened."""
 
     def open_failed(self, fact: OpenFailed) -> None:
-        """A connect failed."""
+        """A connection attempt failed."""
 
     def closed(self, fact: Closed) -> None:
         """A connection was closed."""

@@ -24,7 +24,7 @@ wake-up that an exception from outside cut off: the line then stands still no lo
 
 
 class Trust(Enum):
-    """What a borrower does with a connection before it uses it."""
+    """A borrower's step with a connection before it uses it."""
 
     LEND = "use it"
     PEEK = "look at its socket; use it if the server said nothing"
@@ -49,7 +49,7 @@ def trust(slot: Slot, now: float, *, keepalive: float | None, has_socket: bool) 
 
 
 class Next(Enum):
-    """What a waiter does after it slept."""
+    """A waiter's step after it slept."""
 
     LOOK = "look around"
     LEAVE = "its time is up"

@@ -35,7 +35,7 @@ Caller: TypeAlias = int | Borrower
 
 @dataclass(frozen=True, kw_only=True)
 class Borrow:
-    """What a pool knows of a connection that is out: by whom, since when, and perhaps from where."""
+    """A pool's knowledge of a connection that is out: by whom, since when, and perhaps from where."""
 
     thread_id: int
     since: float

@@ -42,7 +42,7 @@ OPENING, IDLE, IN_USE, GONE = State.OPENING, State.IDLE, State.IN_USE, State.GON
 
 @dataclass(frozen=True, kw_only=True)
 class Lasting:
-    """What outlives a ledger: a rebuilt pool, and a forked child's, goes on from it.
+    """State that outlives a ledger: a rebuilt pool, and a forked child's, goes on from it.
 
     Attributes:
         closed: the pool was closed for good.
@@ -56,7 +56,7 @@ class Lasting:
 
 
 class Matching(Generic[S, W]):
-    """What there is, and what follows from it.
+    """Slots, waiters and the pool's state, and the decisions that follow from them.
 
     Args:
         policy: the pool's numbers.
@@ -111,7 +111,7 @@ class Matching(Generic[S, W]):
         self._refresh()
 
     def lasting(self) -> Lasting:
-        """What a rebuilt pool goes on from."""
+        """The state that a rebuilt pool goes on from."""
         stats = self.stats()
         totals = Totals(
             timeouts=stats.timeouts,

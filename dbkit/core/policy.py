@@ -119,7 +119,7 @@ def read_number(name: str, value: object) -> Any:
     """The number that a text spells, for a setting of the pool: ``"3"``, ``"2.5"``; ``"none"`` where that is allowed.
 
     Text that spells no number is returned as it is, and so is what is not text: ``PoolPolicy`` and ``find_faults``
-    refuse it, together with whatever else is wrong.
+    refuse it, together with all else that is wrong.
     """
     if not isinstance(value, str):
         return value

@@ -79,7 +79,7 @@ class Reconnecting:
         self.riding_out = False
         """Waiters wait for the outage to pass instead of being told."""
         self.last_error: BaseException | None = None
-        """What the last attempt raised, unless a waiter was told: it would keep alive all that its frames hold."""
+        """The error of the last attempt, unless a waiter was told: it would keep alive all that its frames hold."""
         self.last_words = ""
         """The text of the last error."""
         self._stepped_at = -math.inf

@@ -79,7 +79,7 @@ class Histogram:
 
 @dataclass(kw_only=True)
 class Totals:
-    """What a pool has counted so far. Outlives the pool when SQLAlchemy rebuilds it. Not thread-safe by itself."""
+    """The counts of a pool so far. They outlive the pool when SQLAlchemy rebuilds it. Not thread-safe by themselves."""
 
     timeouts: int = 0
     refused: int = 0

@@ -62,7 +62,7 @@ class Refused(DbkitError):  # noqa: N818 - what became of a borrower, not a faul
 
 
 class Slot(Protocol):
-    """What the ledger keeps on a slot. All times are ``now`` of some step.
+    """The ledger's notes on a slot. All times are ``now`` of some step.
 
     Attributes:
         generation: the ledger's at the time the connection was opened; its complement (``~``, negative) once the
@@ -90,7 +90,7 @@ class Slot(Protocol):
 
 
 class Waiter(Protocol):
-    """What the ledger keeps on a borrower standing in line, or on somebody who watches.
+    """The ledger's notes on a borrower standing in line, or on somebody who watches.
 
     Attributes:
         since: when it came.

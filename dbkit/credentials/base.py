@@ -121,7 +121,7 @@ class BaseCredential:
         """
 
     def pending(self) -> str | None:
-        """What it waits for at this moment, as a sentence; None for nothing."""
+        """Says in a sentence for whom it waits at this moment; None for nobody."""
         return None
 
     def bound_to(self, settings: DatabaseSettings) -> BaseCredential:

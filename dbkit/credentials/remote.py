@@ -15,7 +15,6 @@ wait for. Invariants:
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Final
 
 from dbkit.credentials.base import BaseCredential, Lease, Token, said, text_of, without_tracebacks
 from dbkit.credentials.errors import CredentialError
+from dbkit.runtime import forks
 from dbkit.runtime.threads import ThreadRuntime
 from dbkit.settings.secret import Secret
 
@@ -70,6 +70,7 @@ class RemoteCredential(BaseCredential):
         self.timeout = float(timeout)
         self._lease: Lease | None = None
         self._start_afresh()
+        forks.start_afresh(self, RemoteCredential._start_afresh)
 
     def _start_afresh(self) -> None:
         """At birth, and in a forked child, where the parent's threads are not."""
@@ -80,12 +81,6 @@ class RemoteCredential(BaseCredential):
         """The text that was rejected and given again, and until when there is no use in asking."""
         self._not_before = 0.0
         """When the next refresh in advance may be tried, in seconds since the epoch."""
-        self._pid = os.getpid()
-
-    def _mind_forks(self) -> None:
-        """Before the lock is taken: in a child it may be one that is never released."""
-        if self._pid != os.getpid():
-            self._start_afresh()
 
     # ---- for subclasses
 
@@ -105,7 +100,6 @@ class RemoteCredential(BaseCredential):
         Raises:
             CredentialError: the provider failed, gave nothing usable, or did not answer within ``timeout``.
         """
-        self._mind_forks()
         now = time.time()
         with self._lock:
             lease = self._lease
@@ -126,7 +120,6 @@ class RemoteCredential(BaseCredential):
         Raises:
             CredentialError: as ``current()``.
         """
-        self._mind_forks()
         refused = text_of(rejected)
         while True:
             with self._lock:
@@ -153,7 +146,6 @@ class RemoteCredential(BaseCredential):
         Raises:
             CredentialError: as ``current()``; the token at hand stays in use.
         """
-        self._mind_forks()
         while True:
             with self._lock:
                 fetch, mine = self._join(fresh=True)
@@ -164,7 +156,7 @@ class RemoteCredential(BaseCredential):
                 return
 
     def pending(self) -> str | None:
-        """What it waits for at this moment, as a sentence; None for nothing."""
+        """Says in a sentence for whom it waits at this moment; None for nobody."""
         fetch = self._under_way
         if fetch is None:
             return None

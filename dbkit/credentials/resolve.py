@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dbkit.settings import DatabaseSettings, Secret
 
 Given = Credential | Callable[[], "str | Secret | Token"]
-"""What an application may give as its credential."""
+"""All that an application may give as its credential."""
 
 
 def choose(settings: DatabaseSettings, given: Given | None = None) -> BaseCredential | None:

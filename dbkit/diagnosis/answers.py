@@ -1,4 +1,4 @@
-"""What the server answered to a connection attempt that failed, read from the driver's error.
+"""The server's answer to a connection attempt that failed, read from the driver's error.
 
 A SQLSTATE tells, where the driver gives one. psycopg2 and psycopg 3 give none for a failed connection attempt: libpq's
 text is all there is, and two voices speak in it. **The server** says ``SEVERITY:  message``, with two spaces in every
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 
 
 class Answer(enum.Enum):
-    """What one attempt was answered."""
+    """The answer to one attempt."""
 
     NOT_NOW = "the server is starting, stopping, full, or in no state to serve"
     BAD_LOGIN = "the server rejected the login; another password or token may be accepted"
@@ -51,16 +51,19 @@ def kinds(error: BaseException) -> frozenset[str]:
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """The SQLSTATE, wherever the driver keeps it: psycopg2 in ``pgcode``, psycopg 3 and asyncpg in ``sqlstate``."""
+    """The SQLSTATE, wherever the driver keeps it: psycopg2 in ``pgcode``, psycopg 3 and asyncpg in ``sqlstate``, pg8000
+    in the server's own fields, of which ``C`` is the code."""
     for holder, name in ((error, "pgcode"), (error, "sqlstate"), (getattr(error, "diag", None), "sqlstate")):
         state = getattr(holder, name, None)
         if isinstance(state, str) and state:
             return state
-    return None
+    fields = error.args[0] if error.args else None
+    code = fields.get("C") if isinstance(fields, dict) else None
+    return code if isinstance(code, str) and code else None
 
 
 def answers(error: BaseException) -> list[set[Answer]]:
-    """What was answered at each address: one set for each, empty where the error tells of no attempt.
+    """The answers at each address: one set for each, empty where the error tells of no attempt.
 
     Args:
         error: one link of what was raised; see ``links``.

@@ -2,7 +2,7 @@
 
 ===============================  ====================================================================================
 ``DatabaseConnectionPool``       one pool for the process, from ``DB_*`` and ``.env``: ``initialize_pool(1, 10)``
-``ConnectionPool``               pools whatever ``database.create_connection()`` makes: ``with pool.connection()``
+``ConnectionPool``               pools the connections of ``database.create_connection()``: ``with pool.connection()``
 ``PostgresqlConnection``         one object for the process, a transaction per block: ``with db as conn``
 ``DatabasePool``                 one pool for the process, from arguments: ``DatabasePool.initialize(host=...)``
 ``DatabaseConnectionManager``    dbkit's own front: sessions, queries, migrations

@@ -1,13 +1,13 @@
-"""``ConnectionPool``: pools whatever a ``database`` object makes.
+"""``ConnectionPool``: pools the connections that a ``database`` object makes.
 
 The connections may be any program's own, of which the pool below knows nothing. So it is shown a ``_Pooled`` in the
-place of each: a DB-API connection as far as the pool asks for one, and closed as soon as it is to be used no more.
+place of each: a DB-API connection as far as the pool asks for one, and closed as soon as it must not be used any more.
 
 Invariants:
 
-1. ``is_healthy()`` is asked only by whoever has the connection to himself: its borrower, or the pool's check of one
+1. ``is_healthy()`` is asked only by code that has the connection to itself: its borrower, or the pool's check of one
    that it set aside. It may well be a query.
-2. A connection once found unfit stays unfit: it is discarded, whatever it says of itself later.
+2. A connection once found unfit stays unfit: it is discarded, even if it says otherwise later.
 3. A connection opened since ``acquire()`` began needs no check. All others that it may find were there before, so it
    finds a good one or opens one, however often ``is_healthy()`` says no.
 """
@@ -38,7 +38,7 @@ logger = logging.getLogger("dbkit.dropin")
 
 
 class Database(Protocol):
-    """What makes connections."""
+    """Makes connections."""
 
     def create_connection(self) -> Any:
         """A new connection: a DB-API one, or one with ``is_open``, which is opened by its ``connect()``."""
@@ -69,7 +69,7 @@ class ConnectionPool:
     Raises:
         SettingsError: naming every number that makes no sense.
         NoConnectionError: ``min_size`` connections were not open within ``timeout`` (30 seconds if that is 0).
-        whatever a connect raises. Nothing stays open then.
+        any error of a connection attempt. Nothing stays open then.
     """
 
     def __init__(
@@ -124,11 +124,11 @@ class ConnectionPool:
         Raises:
             NoConnectionError: none could be had in time; the message names the holders.
             ClosedError: the pool was closed.
-            whatever a connect raises.
+            any error of a connection attempt.
         """
         began = monotonic()
         seconds = self.timeout if timeout is None else timeout
-        left = max(0.0, seconds)  # what a caller has left of his own time may be below zero
+        left = max(0.0, seconds)  # the time that a caller has left may be below zero
         while True:
             try:
                 return self._loans.borrow(left, note=partial(_lend, now=began))
@@ -181,7 +181,7 @@ def _timed_out(seconds: float, error: NoConnectionError) -> NoConnectionError:
 
 
 class _Pooled:
-    """What the pool has in the place of a connection."""
+    """Stands in the pool in the place of a connection."""
 
     def __init__(self, connection: Any, max_idle: float) -> None:
         self.connection = connection
@@ -197,7 +197,7 @@ class _Pooled:
 
     @property
     def closed(self) -> bool:
-        """Whether it is to be used no more. Asks nobody, so anybody may look."""
+        """Whether it must not be used any more. Asks nobody, so any thread may look."""
         return self._unfit or not _is_open(self.connection)
 
     def rollback(self) -> None:
@@ -243,7 +243,7 @@ class _UnfitError(Exception):
 
 
 class _Dialect(DefaultDialect):
-    """What the pool asks of connections that are not an engine's."""
+    """Answers for connections that are not an engine's."""
 
     driver = "of a Database"
 
@@ -260,7 +260,7 @@ class _Dialect(DefaultDialect):
 
 
 def _says_open(connection: Any) -> bool | None:
-    """What it says of itself, by attribute or method; None where it says nothing."""
+    """Its own word, by attribute or method; None where it has none."""
     for name, means_open in (("is_open", True), ("closed", False)):
         said = getattr(connection, name, None)
         if said is not None:
@@ -269,7 +269,7 @@ def _says_open(connection: Any) -> bool | None:
 
 
 def _is_open(connection: Any) -> bool:
-    """What says nothing is taken for open."""
+    """A connection that exposes no state counts as open."""
     return _says_open(connection) is not False
 
 

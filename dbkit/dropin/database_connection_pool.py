@@ -68,7 +68,7 @@ class DatabaseConnectionPool:
 
     @staticmethod
     def put_connection(conn: psycopg2.extensions.connection | None) -> None:
-        """Give a connection back, also one of a pool that was closed meanwhile. What was not committed is rolled back.
+        """Give a connection back, also one of a pool that was closed meanwhile. Uncommitted changes are rolled back.
 
         Raises:
             NotLentError: there is no connection, it is not from here, or it was given back before.

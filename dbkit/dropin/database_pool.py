@@ -81,7 +81,7 @@ class DatabasePool:
 
     @staticmethod
     def return_connection(conn: psycopg2.extensions.connection) -> None:
-        """Give a connection back, also one of a pool that was closed meanwhile. What was not committed is rolled back.
+        """Give a connection back, also one of a pool that was closed meanwhile. Uncommitted changes are rolled back.
 
         Raises:
             NotLentError: it is not from here, or it was given back before.

@@ -1,4 +1,4 @@
-"""What the drop-ins raise: dbkit's errors that are, at the same time, what the older classes raised."""
+"""Errors of the drop-ins: dbkit's errors that are, at the same time, what the older classes raised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AlreadyInitializedError(DropinError, PoolError):
 
 
 class NotLentError(DropinError, PoolError):
-    """What was given back is nothing that this pool has lent and not got back: the connection stays as it is."""
+    """The connection is not on loan from this pool, or was given back already. It stays as it is."""
 
 
 class NoConnectionError(PoolTimeoutError, DropinError, PoolError):

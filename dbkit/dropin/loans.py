@@ -1,12 +1,12 @@
 """Lending connections to code that gives them back by hand.
 
-Every loan is a ``LentConnection`` of its own, so that whoever gives one back is known to have it. The driver's own
+Every loan is a ``LentConnection`` of its own, so that a return proves that its caller has it. The driver's own
 object could not tell: after a return the next borrower has the very same one, and a second return by the first would
-pull it from under him.
+take it away from that borrower.
 
 Invariants:
 
-1. A loan ends once: by ``give_back``, or never. Whatever else is given back is refused, and changes nothing.
+1. A loan ends once: by ``give_back``, or never. Anything else that is given back is refused, and changes nothing.
 2. After its end a ``LentConnection`` can do nothing any more; what it was lent from may be another borrower's by then.
 3. A loan that nobody gives back stays one, as in the older pools, and is named in the pool's reports: a cursor may
    still be at work on its connection.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _Ended:
-    """What a loan leads to after its end: something closed."""
+    """Stands in the place of a connection after its loan: something closed."""
 
     closed = 1
 
@@ -158,7 +158,7 @@ class Loans:
 
         Args:
             timeout: seconds to wait; the pool's own ``timeout`` if None.
-            note: for this loan, instead of the usual one. What it raises ends the loan, and is passed on.
+            note: for this loan, instead of the usual one. An exception from it ends the loan, and is passed on.
 
         Raises:
             NoConnectionError: none could be had in time, or too many stand in line.
@@ -180,7 +180,7 @@ class Loans:
             raise
 
     def give_back(self, lent: object) -> None:
-        """Take a connection back: what was not committed is rolled back.
+        """Take a connection back: uncommitted changes are rolled back.
 
         Raises:
             NotLentError: it is no connection of this pool's, or it was given back before.

@@ -2,13 +2,13 @@
 
 All blocks of the process share that object, and ``__exit__`` must know which of them it ends. Neither the thread nor a
 stack can tell: blocks of generators and coroutines interleave, and end on other threads than they began on (as those of
-FastAPI's dependencies do). But Python looks ``__exit__`` up anew for each ``with`` statement, right before it calls
+FastAPI's dependencies do). But Python looks ``__exit__`` up again for each ``with`` statement, right before it calls
 ``__enter__``, and keeps what it found until the block ends. So here each look-up finds an object of its own, an
 ``_Ending``, and what ``__enter__`` borrows belongs to that.
 
 Invariants:
 
-1. The ``_Ending`` that a thread looked up last belongs to the ``__enter__`` it calls next. What comes between on that
+1. The ``_Ending`` that a thread looked up last belongs to the ``__enter__`` it calls next. Anything between on that
    thread (a signal handler, a finalizer) has whole blocks, which take away what they put on the stack. One that was
    looked up and dropped is dead, and one that was looked up elsewhere than in what calls ``__enter__`` is somebody's
    curiosity: neither counts.
@@ -133,12 +133,12 @@ class _EndingOfItsOwn:
 
 
 def _defined(kind: type) -> object:
-    """What a ``with`` statement on an object of this class looks up."""
+    """Found by a ``with`` statement on an object of this class."""
     return next(vars(base)["__exit__"] for base in kind.__mro__ if "__exit__" in vars(base))
 
 
 class _Here(threading.local):
-    """What goes on in one thread."""
+    """The blocks that are open in one thread."""
 
     def __init__(self) -> None:
         self.looked_up: list[weakref.ref[_Ending]] = []
@@ -198,7 +198,7 @@ class PostgresqlConnection:
             cls.__exit__ = _EndingOfItsOwn(vars(cls)["__exit__"])
 
     def __enter__(self) -> driver.connection:
-        """A connection for the block. Opens the pool anew if it was closed.
+        """A connection for the block. Opens the pool again if it was closed.
 
         Raises:
             NoConnectionError: none could be had in time; the message names the holders.

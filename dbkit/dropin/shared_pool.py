@@ -2,7 +2,7 @@
 
 Invariants:
 
-1. There is a pool or there is none; whoever asks sees nothing in between. It is put in place when its first connections
+1. There is a pool or there is none; nobody sees anything in between. It is put in place when its first connections
    are open, and taken away before it is closed.
 2. The lock is held to make a pool and to take it away, never to borrow from it or to give back.
 3. A connection goes back to the pool it came from, be that closed by now and another one in its place.
@@ -48,7 +48,7 @@ class SharedPool:
         self._all_loans: WeakSet[Loans] = WeakSet()
         self._failures = 0
         self._failure: Exception | None = None
-        """What the last attempt to make the pool ended with, and how many did so."""
+        """The error that ended the last attempt to make the pool, and how many attempts ended so."""
         self._renew_lock()
         start_afresh(self, SharedPool._renew_lock)
 

@@ -24,7 +24,7 @@ def plain_manager(settings: DatabaseSettings) -> DatabaseConnectionManager:
     """A manager for code written for psycopg2: a query returns what psycopg2 alone makes of it.
 
     SQLAlchemy has each of its connections return ``uuid.UUID`` and dicts where psycopg2 gives text, as its own column
-    types expect it; these connections do not, and so are of no use to those. What the application registers with
+    types expect it; these connections do not, and so are of no use to those. Types that the application registers with
     psycopg2 for all connections (``psycopg2.extras.register_uuid()``) holds here, too. Opens no connection.
     """
     if settings.driver != "psycopg2":

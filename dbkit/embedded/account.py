@@ -43,7 +43,7 @@ def account_for(run_as: str | None, data: Path) -> Account | None:
     """Return the account to run the server as; None means the program's own.
 
     Args:
-        run_as: an account's name; only root can choose one. Default: whoever owns ``data`` if it exists, else
+        run_as: an account's name; only root can choose one. Default: the owner of ``data`` if it exists, else
             ``nobody``.
         data: the cluster's data folder, which may not exist yet.
 

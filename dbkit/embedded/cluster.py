@@ -42,7 +42,7 @@ class ClusterFolder:
 
     Attributes:
         path: the folder.
-        lock: the descriptor that holds its lock; whoever takes the folder over closes it.
+        lock: the descriptor that holds its lock; the next owner of the folder closes it.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class ClusterFolder:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.path / "server.log"
 
     @property

@@ -154,7 +154,7 @@ class Guard:
 
 
 def lock_file(path: Path, timeout: float) -> int:
-    """Open and lock a file for this program, waiting up to ``timeout`` seconds for whoever is just about to leave.
+    """Open and lock a file for this program, waiting up to ``timeout`` seconds for an owner that is about to leave.
 
     Returns:
         The file descriptor; the lock is free again when it and its copies are closed.

@@ -4,7 +4,7 @@ It is run by file path with nothing but the standard library (``python -I -S gua
 up within some milliseconds. Its standard input is one end of a socket pair; the program holds the other end:
 
 - requests come as JSON lines and are answered as JSON lines, strictly one after the other;
-- the end of that stream means the program is gone, in whatever way (a normal end, an exception, SIGTERM, SIGKILL):
+- the end of that stream means the program is gone, in any way (a normal end, an exception, SIGTERM, SIGKILL):
   the guard then stops the server, removes the temporary folders and ends.
 
 Invariants:
@@ -12,7 +12,7 @@ Invariants:
 1. Every process the guard starts inherits the write end of a *lifeline* pipe. The read end is at its end only when the
    process and all its descendants (a server's backends included) are gone, so "stopped" means nothing is left.
 2. The guard ends no process but those it started.
-3. Whatever happens, it leaves through ``shut_down``.
+3. In every case it leaves through ``shut_down``.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class EmbeddedPostgres:
                 temporary one, which makes it much faster.
             binaries: the folder that holds ``initdb`` and ``postgres``. Default: see ``find_binaries``.
             run_as: the account to run the server as when the program is run by root, which PostgreSQL refuses to be;
-                default whoever owns the cluster's data, else ``nobody``.
+                default the owner of the cluster's data, else ``nobody``.
             temp_dir: where the temporary folder is made (a short path). Default: the system's, ``/tmp`` or
                 ``TMPDIR``. One in memory, such as ``/dev/shm``, makes databases several times faster to create.
             timeout: seconds to wait for each step (making the cluster, starting the server, stopping it).
@@ -294,7 +294,7 @@ class EmbeddedPostgres:
     def close(self) -> None:
         """Stop the server for good; remove its folder if that is a temporary one. May be called twice.
 
-        Also happens when this object is forgotten, and when the program ends in whatever way.
+        Also happens when this object is forgotten, and when the program ends in any way.
 
         Raises:
             EmbeddedServerError: it did not stop in time.

@@ -19,7 +19,7 @@ class Creator:
         """Open a connection.
 
         Raises:
-            whatever the driver raises.
+            any error of the driver.
         """
         raise NotImplementedError
 

@@ -23,7 +23,7 @@ import weakref
 from collections import deque
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from sqlalchemy.pool import Pool
 
@@ -32,14 +32,14 @@ from dbkit.core.matching import Lasting
 from dbkit.core.reasons import CloseReason
 from dbkit.core.schedule import Alarm
 from dbkit.core.types import Check, Close, Open, Refused, State
-from dbkit.diagnosis.outage import is_refusal
 from dbkit.errors import DbkitError
-from dbkit.events import Closed, Leaked, Opened, OpenFailed
+from dbkit.events import Closed, Leaked, Opened
+from dbkit.pool import jobs
 from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
 from dbkit.pool.internals import forget_first_connect, log_label
 from dbkit.pool.slot import PooledSlot
-from dbkit.runtime.threads import ThreadRuntime, ThreadWaiter
+from dbkit.runtime.threads import ThreadRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from dbkit.core.stats import PoolStats
     from dbkit.drivers.base import Driver
     from dbkit.events import Observer
-    from dbkit.pool.liveness import Peek
+    from dbkit.runtime.base import Runtime, Waiter
 
 logger = logging.getLogger("dbkit.pool")
 
@@ -70,6 +70,9 @@ class LedgerDriver(Pool):
         lasting: what the pool that this one replaces handed on.
         **pool_arguments: ``sqlalchemy.pool.Pool``'s own.
     """
+
+    _runtime_class: ClassVar[type[Runtime]] = ThreadRuntime
+    """Of which the pool makes its runtime, at birth and in a forked child."""
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class LedgerDriver(Pool):
 
     def _start_afresh(self, lasting: Lasting | None) -> None:
         """An empty pool: at birth, and in a forked child."""
-        self._runtime = ThreadRuntime()
+        self._runtime = self._runtime_class()
         self._lock = self._runtime.lock()
         self._is_inside: Callable[[], bool] = self._lock.is_mine
         """Whether this thread holds the lock, and this code runs in the midst of that."""
@@ -104,10 +107,10 @@ class LedgerDriver(Pool):
         self._alarm = Alarm()
         self._no_thread = False
         """The last job found no thread."""
-        self._ledger: Ledger[PooledSlot, ThreadWaiter] = Ledger(self.policy, self._new_slot, lasting)
+        self._ledger: Ledger[PooledSlot, Waiter] = Ledger(self.policy, self._new_slot, lasting)
 
     def _after_fork_in_child(self) -> None:
-        """Start empty. What was inherited is forgotten, not closed: a close would end the parent's sessions."""
+        """Start empty. Inherited connections are forgotten, not closed: a close would end the parent's sessions."""
         inherited, ledger = list(self._ledger.slots), self._ledger
         self._start_afresh(Lasting(closed=ledger.closed, paused=ledger.paused))
         forget_first_connect(self)
@@ -130,7 +133,7 @@ class LedgerDriver(Pool):
         self._inbox.append((slot, reason))
         self._settle_up()
 
-    def _step(self, step: Callable[[Ledger[PooledSlot, ThreadWaiter]], T], *, close_here: bool = False) -> T:
+    def _step(self, step: Callable[[Ledger[PooledSlot, Waiter]], T], *, close_here: bool = False) -> T:
         """Take one step in the ledger, under the lock, and then carry out what follows from it.
 
         The lock is entered nowhere else but where the inbox is emptied, and never by a context manager written in
@@ -138,14 +141,19 @@ class LedgerDriver(Pool):
 
         Raises:
             DbkitError: this thread is inside already, below a signal handler or a finalizer.
+            LineFullError, PoolClosedError: the ledger refused the step.
         """
         if self._is_inside():
             raise DbkitError(
                 "a signal handler or a finalizer used the pool while its thread was inside the pool's lock; "
                 "let it set a flag, and do the work outside of it"
             )
-        with self._lock:
-            result = step(self._ledger)
+        try:
+            with self._lock:
+                result = step(self._ledger)
+        except Refused as refused:
+            self._settle_up(close_here=close_here)
+            raise as_sqlalchemy_error(refused) from None
         self._settle_up(close_here=close_here)
         return result
 
@@ -191,11 +199,11 @@ class LedgerDriver(Pool):
         spawned = True
         match action:
             case Open(slot, context):
-                spawned = self._runtime.spawn(partial(self._open, slot), context)
+                spawned = self._runtime.spawn(partial(jobs.connect, self, slot), context)
             case Check(slot):
-                spawned = self._runtime.spawn(partial(self._check, slot), None)
+                spawned = self._runtime.spawn(partial(jobs.check, self, slot), None)
             case Close(slot, reason):
-                close = partial(self._close_slot, slot, reason)
+                close = partial(jobs.close, self, slot, reason)
                 if close_here or not self._runtime.spawn(close, None):
                     close()
         if not spawned:
@@ -206,81 +214,16 @@ class LedgerDriver(Pool):
         self._no_thread = not spawned
         return spawned
 
-    def _open(self, slot: PooledSlot) -> None:
-        began = monotonic()
-        try:
-            slot.get_connection()
-        except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
-            self._failed_to_open(slot, error, began)
-        else:
-            self._opened(slot, monotonic() - began)
-        self._set_alarm()
-
-    def _opened(self, slot: PooledSlot, seconds: float) -> None:
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
-            failures = ledger.reconnecting.failures
-            ledger.opened(slot, monotonic(), seconds=seconds, jitter=random.random())
-            return failures
-
-        failures = self._step(step)
-        if failures:
-            logger.info("%s: connected again after %d failed attempts", log_label(self), failures)
-        self._tell("opened", Opened(seconds=seconds))
-
-    def _failed_to_open(self, slot: PooledSlot, error: BaseException, began: float) -> None:
-        refused = is_refusal(error)
-
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> tuple[int, bool]:
-            before = ledger.reconnecting.rounds
-            ledger.open_failed(slot, error, monotonic(), began=began, refused=refused, jitter=random.random())
-            trouble = ledger.reconnecting
-            return trouble.failures, before == 0 and trouble.rounds > 0
-
-        failures, is_first = self._step(step)
-        (logger.warning if is_first else logger.debug)(
-            "%s: connecting failed: %s", log_label(self), str(error).strip() or type(error).__name__
-        )
-        self._tell("open_failed", OpenFailed(error=error, transient=not refused, failures=failures))
-
-    def _check(self, slot: PooledSlot) -> None:
-        alive = slot.answers(self)
-        self._step(lambda ledger: ledger.checked(slot, monotonic(), alive=alive))
-        if not alive:
-            self._look_at_the_others()
-        self._set_alarm()
-
-    def _look_at_the_others(self) -> None:
-        """Where one died, others may have died with it: those that have something to say are asked before they are
-        lent."""
-        idle = self._step(lambda ledger: list(ledger.idle))
-        loud = [slot for slot in idle if slot.peek is not None and not is_silent(slot.peek)]
-        for slot in loud:
-            self._step(partial(Ledger.suspect_idle, slot=slot, now=monotonic()))
-
-    def _close_slot(self, slot: PooledSlot, reason: CloseReason) -> None:
-        self.logger.debug("Closing connection %r (%s)", slot.dbapi_connection, reason)
-        if reason is CloseReason.DEAD:
-            slot.invalidate()
-        else:
-            slot.close()
-        self._tell("closed", Closed(why=reason))
-
     # ---- a slot that its holder connects again (``pre_ping``, a ``checkout`` event)
 
     def _reopening(self) -> int:
-        try:
-            return self._step(Ledger.reopening)
-        except Refused as refused:
-            raise as_sqlalchemy_error(refused) from None
+        return self._step(Ledger.reopening)
 
     def _reopened(self, slot: PooledSlot, generation: int, seconds: float) -> None:
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+        def step(ledger: Ledger[PooledSlot, Waiter]) -> None:
             ledger.reopened(slot, generation, monotonic(), seconds=seconds, jitter=random.random())
 
-        try:
-            self._step(step)
-        except Refused as refused:
-            raise as_sqlalchemy_error(refused) from None
+        self._step(step)
         self._tell("closed", Closed(why=CloseReason.INVALIDATED))
         self._tell("opened", Opened(seconds=seconds))
 
@@ -296,7 +239,7 @@ class LedgerDriver(Pool):
         now = monotonic()
         self._alarm.rang(due)
 
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> list[PooledSlot]:
+        def step(ledger: Ledger[PooledSlot, Waiter]) -> list[PooledSlot]:
             ledger.upkeep(now)
             return ledger.leaks(now)
 
@@ -322,7 +265,7 @@ class LedgerDriver(Pool):
         except Exception:
             logger.exception("%s: the observer failed in %s()", log_label(self), what)
 
-    # ---- what there is to see
+    # ---- for users to see
 
     def stats(self) -> PoolStats:
         """The pool's numbers at this moment, in one consistent snapshot."""
@@ -335,15 +278,6 @@ class LedgerDriver(Pool):
     def _holders(self, now: float) -> tuple[Holder, ...]:
         borrows = self._step(lambda ledger: [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE])
         return find_holders(borrows, now)
-
-
-def is_silent(peek: Peek) -> bool:
-    """Whether the server has said nothing on this socket since the last answer."""
-    while True:
-        try:
-            return not peek(0)
-        except RuntimeError:  # another thread peeks at this moment; it takes a microsecond
-            continue
 
 
 def _nothing(_: object) -> None:
@@ -361,7 +295,7 @@ def _ring(pool_ref: weakref.ref[LedgerDriver], due: float) -> None:
         raise
 
 
-def _wake_next(to_wake: deque[ThreadWaiter]) -> None:
+def _wake_next(to_wake: deque[Waiter]) -> None:
     try:
         waiter = to_wake.popleft()
     except IndexError:  # another thread was quicker

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from dbkit.core.holding import tell
 from dbkit.core.ledger import Ledger
-from dbkit.core.policy import PoolPolicy, read_flag, read_number, show_size
-from dbkit.core.types import Refused
+from dbkit.core.policy import PoolPolicy, read_flag, show_size
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import check_support
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.errors import PoolSettingsError, as_sqlalchemy_error
 from dbkit.pool.internals import construction_of, creator_of, log_label, record_of, reset_none
 from dbkit.pool.lending import LendingPool, refuse_bad_seconds
-from dbkit.pool.queuepool import sizes_from_queuepool
+from dbkit.pool.queuepool import policy_of
 from dbkit.pool.server_checks import watch_for_read_only
 from dbkit.pool.slot import stamping
 from dbkit.runtime import forks
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from dbkit.core.matching import Lasting
     from dbkit.events import Observer
     from dbkit.pool.slot import PooledSlot
-    from dbkit.runtime.threads import ThreadWaiter
+    from dbkit.runtime.base import Waiter
 
 logger = logging.getLogger("dbkit.pool")
 
@@ -121,7 +120,7 @@ class ElasticPool(LendingPool):
         numbers |= {name: size for name, size in sizes.items() if size is not None}
         driver = for_dialect(dialect)
         try:
-            policy = _policy(numbers, pool_size, max_overflow, recycle)
+            policy = policy_of(numbers, pool_size, max_overflow, recycle)
             must_write = read_flag("require_writer", require_writer)
             faults = check_support(driver, reset=reset, require_writer=must_write)
             if reset not in ("rollback", "discard"):
@@ -180,11 +179,9 @@ class ElasticPool(LendingPool):
             self._step(lambda ledger: ledger.warm_up(watcher, monotonic()))
             in_time = watcher.wait(seconds)
             if watcher.error is not None:
-                raise watcher.error
+                raise as_sqlalchemy_error(watcher.error)
             if not in_time:
                 self._raise_timeout(watcher.since, seconds)
-        except Refused as refused:
-            raise as_sqlalchemy_error(refused) from None
         finally:
             self._step(lambda ledger: ledger.forget(watcher))
 
@@ -200,7 +197,7 @@ class ElasticPool(LendingPool):
         given = {"min_size": min_size, "max_size": max_size}
         changes = {name: number for name, number in given.items() if number is not None}
 
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> None:
+        def step(ledger: Ledger[PooledSlot, Waiter]) -> None:
             policy = replace(self.policy, **changes)
             ledger.resize(policy, monotonic())
             self.policy = policy
@@ -265,7 +262,7 @@ class ElasticPool(LendingPool):
         return holders
 
     def _wait_for_the_end(
-        self, step: Callable[[Ledger[PooledSlot, ThreadWaiter], float, ThreadWaiter], None], timeout: float
+        self, step: Callable[[Ledger[PooledSlot, Waiter], float, Waiter], None], timeout: float
     ) -> tuple[Holder, ...]:
         refuse_bad_seconds("timeout", timeout)
         watcher = self._watcher()
@@ -276,7 +273,7 @@ class ElasticPool(LendingPool):
             self._step(lambda ledger: ledger.forget(watcher), close_here=True)
         return self.holders()
 
-    def _watcher(self) -> ThreadWaiter:
+    def _watcher(self) -> Waiter:
         return self._runtime.waiter(monotonic(), self._runtime.who(), None)
 
     def recreate(self) -> Self:
@@ -305,7 +302,7 @@ class ElasticPool(LendingPool):
         self._step(lambda ledger: ledger.invalidate(slot, monotonic()))
         super()._invalidate(connection, exception, _checkin)
 
-    # ---- what there is to see
+    # ---- for users to see
 
     def status(self) -> str:
         """One line for people."""
@@ -337,18 +334,3 @@ class ElasticPool(LendingPool):
     def timeout(self) -> float:
         """Seconds a borrower waits."""
         return self.policy.timeout
-
-
-def _policy(numbers: dict[str, Any], pool_size: object, max_overflow: object, recycle: object) -> PoolPolicy:
-    """The policy that the arguments of a pool mean; text among them is read as a setting is.
-
-    Raises:
-        SettingsError: naming every one that is wrong.
-    """
-    numbers = {name: read_number(name, value) if isinstance(value, str) else value for name, value in numbers.items()}
-    if pool_size is not None or max_overflow is not None:
-        numbers |= sizes_from_queuepool(numbers, pool_size, max_overflow)
-    if isinstance(recycle, int | float) and recycle > 0:
-        lifetime = numbers["max_lifetime"]
-        numbers["max_lifetime"] = recycle if lifetime is None else min(recycle, lifetime)
-    return PoolPolicy.of(**numbers)

@@ -1,4 +1,4 @@
-"""What the pool refuses, as SQLAlchemy's users expect it: code written for ``QueuePool`` catches what it caught."""
+"""Refusals of the pool, as SQLAlchemy's users expect them: code written for ``QueuePool`` catches what it caught."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class PoolSettingsError(SettingsError, exc.ArgumentError):
     """An argument of a pool cannot be used. A ``SettingsError`` that is SQLAlchemy's ``ArgumentError`` too."""
 
 
-def as_sqlalchemy_error(refused: Refused) -> DbkitError:
-    """The ledger's refusal, as the class that SQLAlchemy's users catch."""
-    kind = LineFullError if refused.refusal is Refusal.LINE_FULL else PoolClosedError
-    return kind(str(refused))
+def as_sqlalchemy_error(error: BaseException) -> BaseException:
+    """The ledger's refusal, as the class that SQLAlchemy's users catch; any other error as it is."""
+    if not isinstance(error, Refused):
+        return error
+    kind = LineFullError if error.refusal is Refusal.LINE_FULL else PoolClosedError
+    return kind(str(error))

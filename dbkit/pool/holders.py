@@ -29,7 +29,7 @@ PATIENCE: Final = 1.0
 """Seconds to wait for a report that another thread makes, before making one's own."""
 
 _LIBRARIES: Final = ("sqlalchemy", "psycopg2", "psycopg", "dbkit", "threading", "contextlib")
-"""What lies between the user's own code and the pool."""
+"""The packages between the user's own code and the pool."""
 
 
 def find_holders(borrows: Iterable[Borrow], now: float) -> tuple[Holder, ...]:

@@ -62,7 +62,7 @@ def ping(dialect: Dialect, connection: Any) -> bool:
 
     Raises:
         NotImplementedError: it is the stand-in of a pool that was made without a dialect.
-        whatever the driver raises.
+        any error of the driver.
     """
     return bool(dialect._do_ping_w_event(connection))
 

@@ -14,13 +14,14 @@ from dbkit.core.explain import Standstill, describe, why_timed_out
 from dbkit.core.holding import Borrower, Caller
 from dbkit.core.policy import check_seconds
 from dbkit.core.reasons import CloseReason
-from dbkit.core.types import Refused, State
+from dbkit.core.types import State
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.creator import Creator
-from dbkit.pool.driver import TRY_AGAIN, LedgerDriver, is_silent
+from dbkit.pool.driver import TRY_AGAIN, LedgerDriver
 from dbkit.pool.errors import PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
 from dbkit.pool.internals import creator_of, log_label
+from dbkit.pool.liveness import is_silent
 from dbkit.runtime.stacks import call_site
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dbkit.core.matching import Lasting
     from dbkit.core.policy import PoolPolicy
     from dbkit.pool.slot import PooledSlot
-    from dbkit.runtime.threads import ThreadWaiter
+    from dbkit.runtime.base import Waiter
 
 logger = logging.getLogger("dbkit.pool")
 
@@ -66,7 +67,7 @@ class LendingPool(LedgerDriver):
             timeout: seconds to wait in all; the pool's own ``timeout`` if None.
 
         Raises:
-            whatever ``connect()`` raises.
+            every error of ``connect()``.
             SettingsError: ``timeout`` is no number of seconds.
         """
         if timeout is None:
@@ -133,24 +134,20 @@ class LendingPool(LedgerDriver):
             waiter.error = None  # another such cycle
             raise
 
-    def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None) -> None:
+    def _join(self, waiter: Waiter, suspect: PooledSlot | None) -> None:
         """Stand in line; in front, if the slot that this borrower was lent is suspect."""
 
-        def step(ledger: Ledger[PooledSlot, ThreadWaiter]) -> int:
+        def step(ledger: Ledger[PooledSlot, Waiter]) -> int:
             now = monotonic()
             if suspect is not None:
                 ledger.suspect(suspect, now)
             ledger.join(waiter, now, first=suspect is not None)
             return ledger.reconnecting.failures
 
-        try:
-            failures = self._step(step)
-        except Refused as refused:
-            raise as_sqlalchemy_error(refused) from None
-        if failures:
+        if self._step(step):
             self._set_alarm()
 
-    def _await(self, waiter: ThreadWaiter, wait: Wait) -> PooledSlot:
+    def _await(self, waiter: Waiter, wait: Wait) -> PooledSlot:
         """Wait for the outcome: a slot, or the error raised here."""
         while True:
             seconds = wait.begin(monotonic(), TRY_AGAIN if self._no_thread else math.inf)
@@ -161,7 +158,7 @@ class LendingPool(LedgerDriver):
                 else:
                     wait.take_a_breath(self._step(lambda ledger: ledger.look(waiter, monotonic())))
             if waiter.error is not None:
-                raise waiter.error if not isinstance(waiter.error, Refused) else as_sqlalchemy_error(waiter.error)
+                raise as_sqlalchemy_error(waiter.error)
             slot: PooledSlot | None = waiter.slot
             if slot is not None:
                 return slot

@@ -59,3 +59,12 @@ def ask(driver: Driver, connection: Any, dialect: Dialect) -> bool:
     if answered:
         driver.leave_transaction(connection)
     return answered
+
+
+def is_silent(peek: Peek) -> bool:
+    """Whether the server has said nothing on this socket since the last answer."""
+    while True:
+        try:
+            return not peek(0)
+        except RuntimeError:  # another thread peeks at this moment; it takes a microsecond
+            continue

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from dbkit.core.policy import UNLIMITED, PoolPolicy
+from dbkit.core.policy import UNLIMITED, PoolPolicy, read_number
 from dbkit.errors import Fault, SettingsError
 
 _POOL_SIZE, _MAX_OVERFLOW = 5, 10
 """QueuePool's own defaults."""
+
+
+def policy_of(numbers: dict[str, Any], pool_size: object, max_overflow: object, recycle: object) -> PoolPolicy:
+    """The policy that the arguments of a pool mean; text among them is read as a setting is.
+
+    Raises:
+        SettingsError: naming every one that is wrong.
+    """
+    numbers = {name: read_number(name, value) if isinstance(value, str) else value for name, value in numbers.items()}
+    if pool_size is not None or max_overflow is not None:
+        numbers |= sizes_from_queuepool(numbers, pool_size, max_overflow)
+    if isinstance(recycle, int | float) and recycle > 0:
+        lifetime = numbers["max_lifetime"]
+        numbers["max_lifetime"] = recycle if lifetime is None else min(recycle, lifetime)
+    return PoolPolicy.of(**numbers)
 
 
 def sizes_from_queuepool(sizes: Mapping[str, object], pool_size: object, max_overflow: object) -> dict[str, int]:

@@ -19,7 +19,7 @@ READ_ONLY: Final = "25006"
 
 
 def demand_writer(driver: Driver, connection: Any) -> None:
-    """Refuse a new connection to a server that lets nobody write: one round trip. What is refused is closed.
+    """Refuse a new connection to a server that lets nobody write: one round trip. A refused connection is closed.
 
     Raises:
         the driver's ``OperationalError``: in libpq's words for ``target_session_attrs=read-write``.

@@ -125,7 +125,7 @@ class PooledSlot(ConnectionRecord):
 
 
 def stamping(create: _CreatorWRecFnType, creator: object, pool_ref: weakref.ref[LedgerDriver]) -> _CreatorWRecFnType:
-    """Wrap a creator, so that every physical connection, whatever asks for it, leaves its mark on the slot.
+    """Wrap a creator, so that every physical connection, for every purpose, leaves its mark on the slot.
 
     Args:
         create: the creator, as SQLAlchemy calls it.

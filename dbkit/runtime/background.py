@@ -4,8 +4,8 @@ Its thread is a daemon that exists only while an alarm is set: it sleeps until t
 ends when none is left. It keeps no pool alive: alarms hold weak references. After a fork the child starts with none.
 
 ``at`` may be called from inside the garbage collector, on a thread that is in the middle of this very code: a
-connection that leaks comes back whenever the collector finds it. So nothing here takes a lock. What threads share is
-changed by single steps of C code. Where that leaves a gap, a second thread starts: at worst an alarm rings too early.
+connection that leaks comes back whenever the collector finds it. So nothing here takes a lock. Shared state is changed
+by single steps of C code. Where that leaves a gap, a second thread starts: at worst an alarm rings too early.
 """
 
 from __future__ import annotations
@@ -113,22 +113,7 @@ def _nobody() -> None:
     """In the place of a weak reference to a bell."""
 
 
-class _Background:
-    """The process's clock."""
+clock: Final = Clock()
+"""The process's."""
 
-    clock = Clock()
-
-
-def call_at(when: float, ring: Callable[[], None]) -> None:
-    """Call ``ring`` at this time of the monotonic clock, in the background; it must not block."""
-    _Background.clock.at(when, ring)
-
-
-def _do(job: Callable[[], None]) -> None:
-    try:
-        job()
-    except Exception:
-        logger.exception("a background job of the pool failed")
-
-
-in_child(_Background.clock.start_afresh)
+in_child(clock.start_afresh)

@@ -54,7 +54,7 @@ class Waiter(WaiterInLine, Protocol):
 
 
 class Runtime(Protocol):
-    """What a pool runs on. Safe to use from any thread, and, but for ``Waiter.wait``, inside the garbage collector."""
+    """Carries a pool. Safe to use from any thread, and, but for ``Waiter.wait``, inside the garbage collector."""
 
     @property
     def who(self) -> Callable[[], int]:

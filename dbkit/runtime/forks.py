@@ -9,7 +9,7 @@ under way in other threads, and no attempt begins while a fork is made. Both wai
 
 1. Who attempts or forks holds a lock of its own and has put it where the other side looks. An attempt looks for forks
    after it put its lock, a fork looks for attempts after it put its own: at least one of them sees the other.
-2. Whoever waits in vain removes the lock. So an attempt that hangs, and whatever an exception from outside left behind,
+2. A thread that waits in vain removes the lock. So an attempt that hangs, and all that an exception from outside left,
    holds up one fork or one attempt, once.
 """
 

@@ -34,7 +34,7 @@ class ThreadWaiter(Bell):
 
     __slots__ = ("called", "context", "due_at", "error", "holder", "since", "slot")
 
-    def __init__(self, since: float, holder: object = None, context: Context | None = None) -> None:
+    def __init__(self, since: float, holder: object, context: Context | None) -> None:
         self.since = since
         """When the borrow began, in seconds of the monotonic clock."""
         self.due_at = since
@@ -73,8 +73,8 @@ class ThreadRuntime:
     def spawn(self, job: Callable[[], None], context: Context | None) -> bool:
         """Run a job on a daemon thread of its own, in a copy of ``context``. False if no thread can be had.
 
-        A job never waits for a thread: it would be a borrower that waits behind another pool's black hole. What bounds
-        the jobs, each pool's ``max_size``, bounds the threads.
+        A job never waits for a thread: it would be a borrower that waits behind another pool's black hole. Each pool's
+        ``max_size`` bounds its jobs, and so its threads.
         """
         if self.who is not _thread.get_ident:
             raise PatchedTooLateError
@@ -87,7 +87,7 @@ class ThreadRuntime:
 
     def call_at(self, when: float, ring: Callable[[], None]) -> None:
         """Call ``ring`` at this time of the monotonic clock, on the thread of the process's one clock."""
-        background.call_at(when, ring)
+        background.clock.at(when, ring)
 
 
 def _do(job: Callable[[], None]) -> None:

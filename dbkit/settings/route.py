@@ -20,7 +20,7 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a connection goes, and whether an attacker in between could read or take what it carries.
+    """Where a connection goes, and whether an attacker in between could read or take its content.
 
     Attributes:
         hosts: the servers' names, addresses or socket folders, as libpq will go to them: ``hostaddr`` where given, else

@@ -231,6 +231,12 @@ def test_a_sqlstate_that_refuses(state: str) -> None:
     assert is_refusal(code(state, STARTING))
 
 
+@pytest.mark.parametrize(("state", "refuses"), [("28P01", True), ("53300", False)])
+def test_a_sqlstate_among_the_servers_own_fields_as_pg8000_keeps_it(state: str, refuses: bool) -> None:
+    error = type("DatabaseError", (Exception,), {})({"S": "FATAL", "C": state, "M": "as the server says it"})
+    assert is_refusal(error) is refuses
+
+
 @pytest.mark.parametrize("state", ["25006", "53300", "57P01", "57P03", "58000"])
 def test_a_sqlstate_that_may_pass(state: str) -> None:
     assert not is_refusal(code(state, WRONG))

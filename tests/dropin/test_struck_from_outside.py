@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from dbkit.drivers.psycopg2 import Psycopg2Driver
 from dbkit.dropin import PostgresqlConnection
 from dbkit.dropin.loans import Loans
-from dbkit.drivers.psycopg2 import Psycopg2Driver
 
 from ..pool.helpers import at_rest
 

@@ -152,7 +152,7 @@ def test_keepalive_pings_idle_connections_in_the_background(shared_database: str
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return an alarm clock that no other test's pools have alarms on."""
     mine = Clock()
-    monkeypatch.setattr(background._Background, "clock", mine)
+    monkeypatch.setattr(background, "clock", mine)
     return mine
 
 

@@ -13,7 +13,7 @@ import textwrap
 
 import pytest
 
-for needed in ("gevent", "eventlet"):  # looked for, not imported: eventlet would warn at every later fork of this process
+for needed in ("gevent", "eventlet"):  # looked for, not imported: eventlet would warn at every later fork
     if importlib.util.find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed", allow_module_level=True)
 
