@@ -17,6 +17,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from dbkit.embedded import EmbeddedPostgres
 
@@ -24,6 +26,10 @@ from .pool.helpers import Admin
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell started in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for the tests of Ctrl-C, and the children they start
+
+# pytest-timeout bounds every test; a deadline for each example would only measure the machine.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 MEMORY = "/dev/shm"
 ROOM = 1 << 30  # bytes

@@ -42,18 +42,37 @@ class Mutant:
         path: the file, below the project's root.
         function: the dotted name of the function that it is in.
         change: the code before and after it, with a number if the same change can be made more than once.
-        code: the function, changed.
+        place, new: the nodes of that code in ``tree``, the file's.
     """
 
     path: str
     function: str
     change: str
-    code: CodeType
+    tree: ast.Module
+    place: ast.AST
+    new: ast.AST
 
     @property
     def name(self) -> str:
         """What the list of survivors knows it by."""
         return f"{self.path} {self.function}: {self.change}"
+
+    def code(self) -> CodeType:
+        """The function, changed. Changes the tree for good: for use in a process that tries no other mutant."""
+        changed = ast.fix_missing_locations(_Replace(self.place, self.new).visit(self.tree))
+        code = compile(changed, self.path, "exec")
+        for name in self.function.split("."):
+            code = next(inner for inner in code.co_consts if isinstance(inner, CodeType) and inner.co_name == name)
+        return code
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, place: ast.AST, new: ast.AST) -> None:
+        self._place, self._new = place, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        replaced: ast.AST = self._new if node is self._place else self.generic_visit(node)
+        return replaced
 
 
 def mutants_of(path: str) -> Iterator[Mutant]:
@@ -69,7 +88,7 @@ def mutants_of(path: str) -> Iterator[Mutant]:
                 seen[function + change] += 1
                 if seen[function + change] > 1:
                     change += f"  ({seen[function + change]})"
-                yield Mutant(path, function, change, _compiled(tree, place, new, path, function))
+                yield Mutant(path, function, change, tree, place, new)
 
 
 def _functions(node: ast.AST, within: str) -> Iterator[tuple[str, ast.AST]]:
@@ -128,16 +147,3 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 def _text(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())
-
-
-def _compiled(tree: ast.Module, place: ast.AST, new: ast.AST, path: str, function: str) -> CodeType:
-    class Replace(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> ast.AST:
-            return new if node is place else self.generic_visit(node)
-
-    memo: dict[int, object] = {id(place): place}  # everything is copied but the place itself, which must be found again
-    changed = ast.fix_missing_locations(Replace().visit(copy.deepcopy(tree, memo)))
-    code = compile(changed, path, "exec")
-    for name in function.split("."):
-        code = next(inner for inner in code.co_consts if isinstance(inner, CodeType) and inner.co_name == name)
-    return code
