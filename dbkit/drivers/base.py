@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import socket
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dbkit.errors import DbkitError, Fault
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
 
 
 class DriverMissingError(DbkitError, ImportError):
@@ -104,6 +107,10 @@ class Driver:
     def take_notices(self, connection: Any) -> list[str]:
         """The notices that the driver has gathered since last asked. Empty where it hands them to a handler."""
         return []
+
+    def counts_every_execution(self, dialect: Dialect) -> bool:
+        """Whether ``rowcount`` after ``executemany`` is that of all executions, as the dialect has them sent."""
+        return True
 
     def asked_for_read_only(self, connection: Any) -> bool:
         """Whether the borrower itself made its transactions read-only, by the driver's attribute."""

@@ -57,6 +57,11 @@ class Psycopg2Driver(LibpqDriver):
         notices.clear()
         return taken
 
+    def counts_every_execution(self, dialect: Any) -> bool:
+        """Not with SQLAlchemy's ``executemany_mode="values_plus_batch"``: a batch is one text of many statements, and
+        psycopg2 counts the last one."""
+        return bool(dialect.executemany_mode.name != "EXECUTEMANY_VALUES_PLUS_BATCH")
+
     def asked_for_read_only(self, connection: Any) -> bool:
         return connection.readonly is True
 

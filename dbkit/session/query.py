@@ -16,21 +16,26 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Executable, event, exc, text
+from sqlalchemy import Connection, Executable, Insert, TextClause, event, exc, text
 from sqlalchemy.engine import result_tuple
 
 from dbkit.drivers import for_dialect
+from dbkit.session.errors import ResultUnreadableError
+from dbkit.session.one_transaction import one_transaction
 from dbkit.session.result import QueryResult
 from dbkit.session.single_statement import single_statement
 
 if TYPE_CHECKING:
-    from sqlalchemy import CursorResult, Engine, Row, TextClause
+    from sqlalchemy import CursorResult, Engine, Row
     from sqlalchemy.pool import PoolProxiedConnection
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 """The parameters of a query; see ``execute_query``."""
 
 _WHOLE_RESULT: Mapping[str, Any] = {"stream_results": False, "yield_per": None, "preserve_rowcount": True}
+"""Goes over the engine's and the statement's own options: a cursor at the server has no place in autocommit mode, and
+the rows outlive the connection."""
+
 _SYNTAX_ERROR = "42601"
 _LONG = 20_000
 """Statements longer than this, in characters, are not worth remembering."""
@@ -48,7 +53,8 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         params: without any, the text is sent as it is. With a mapping, ``:name`` in the text is a parameter; write
             ``\\:`` for a colon that could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a
             cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
-            ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing.
+            ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing; rows
+            that it returns come in the order of the list. An empty list executes nothing.
 
     Returns:
         A ``QueryResult``; empty, with a ``rowcount``, where the statement returns no rows.
@@ -57,7 +63,9 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         sqlalchemy.exc.DBAPIError: the database refused; its subclasses say what (``IntegrityError``,
             ``ProgrammingError``, ``OperationalError``, ...).
         sqlalchemy.exc.StatementError: a parameter has no value, or a literal percent sign is not doubled.
-        sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above.
+        sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above, or ``params`` is an empty
+            list and the statement has no parameters.
+        ResultUnreadableError: the statement is committed; only its answer could not be read. Do not send it again.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
 
@@ -72,6 +80,8 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
             return _named(engine, query, params)
         if _is_many(params):
             return _many(engine, text(query), params)
+        if _is_empty(params) and placeholder_fault(query, 0, "") is None:
+            return _none_of_many(text(query))
         return _numbered(engine, query, _positional(params))
     if not isinstance(query, Executable):
         raise exc.ArgumentError(
@@ -81,6 +91,8 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
     if params is not None and not isinstance(params, Mapping):
         if _is_many(params):
             return _many(engine, query, params)
+        if _is_empty(params):
+            return _none_of_many(query)
         raise exc.ArgumentError(
             "a SQLAlchemy executable takes a mapping of parameters or a list of mappings, not "
             f"{type(params).__name__}; a plain sequence binds %s in SQL text"
@@ -96,7 +108,10 @@ def _plain(engine: Engine, query: str) -> QueryResult:
         if _unobserved(engine):
             return _direct(engine, query, None)
         return _through_sqlalchemy(
-            engine, lambda connection: connection.exec_driver_sql(query, execution_options={"no_parameters": True})
+            engine,
+            lambda connection: connection.exec_driver_sql(
+                query, execution_options={**_WHOLE_RESULT, "no_parameters": True}
+            ),
         )
     except exc.DBAPIError as error:
         driver = for_dialect(engine.dialect)
@@ -116,7 +131,9 @@ def _named(engine: Engine, query: str, params: Mapping[str, Any]) -> QueryResult
     if not missing and _unobserved(engine):
         return _direct(engine, sql, {name: params[name] for name in names})
     try:
-        return _through_sqlalchemy(engine, lambda connection: connection.execute(clause, params))
+        return _through_sqlalchemy(
+            engine, lambda connection: connection.execute(clause, params, execution_options=_WHOLE_RESULT)
+        )
     except exc.StatementError as error:
         if missing:
             error.add_note(f"Give a value for :{missing[0]}, or write \\:{missing[0]} where the colon is meant.")
@@ -137,7 +154,9 @@ def _numbered(engine: Engine, query: str, values: tuple[Any, ...]) -> QueryResul
     try:
         if _unobserved(engine):
             return _direct(engine, query, values)
-        return _through_sqlalchemy(engine, lambda connection: connection.exec_driver_sql(query, values))
+        return _through_sqlalchemy(
+            engine, lambda connection: connection.exec_driver_sql(query, values, execution_options=_WHOLE_RESULT)
+        )
     except (exc.DBAPIError, LookupError, TypeError, ValueError) as error:
         refused = error.orig if isinstance(error, exc.DBAPIError) else error
         fault = placeholder_fault(query, len(values), for_dialect(engine.dialect).placeholders)
@@ -174,6 +193,10 @@ def _is_many(params: Sequence[Any]) -> bool:
     )
 
 
+def _is_empty(params: Sequence[Any]) -> bool:
+    return isinstance(params, list) and not params
+
+
 def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
     if not isinstance(params, Sequence) or isinstance(params, str | bytes | bytearray):
         raise exc.ArgumentError(
@@ -189,26 +212,59 @@ def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
 def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]]) -> QueryResult:
     with engine.connect() as connection:
         driver = for_dialect(engine.dialect)
-        alone = (
-            single_statement(driver, connection.connection.dbapi_connection, engine.dialect)
-            if driver.has_autocommit
-            else nullcontext()
-        )
-        with alone:
-            result = _detached(run(connection))
+        raw = connection.connection.dbapi_connection
+        alone = single_statement(driver, raw, engine.dialect) if driver.has_autocommit else None
+        executed: Any = None
+        try:
+            with alone or nullcontext():
+                executed = run(connection)
+                result = _detached(executed)
+        except Exception as error:
+            if executed is None or alone is None or not alone.committed:
+                raise
+            cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+            sent = executed.context
+            raise ResultUnreadableError(sent.statement, sent.parameters[0], cause, engine.hide_parameters) from cause
         connection.commit()  # only now: psycopg 3 would commit a transaction that the text left open
         return result
 
 
 def _many(engine: Engine, statement: Executable, params: Sequence[Mapping[str, Any]]) -> QueryResult:
-    touched: list[int] = []
-    with engine.begin() as connection:
-        # SQLAlchemy sends large inserts in batches, and its rowcount is the last one's
-        event.listen(connection, "after_cursor_execute", lambda _, cursor, *_more: touched.append(cursor.rowcount))
-        result = _detached(connection.execute(statement, list(params), execution_options=_WHOLE_RESULT))
-    if result.columns or min(touched, default=-1) < 0:
-        return result
-    return QueryResult((), (), sum(touched))
+    """The statement once for each mapping, in one transaction. The answer is read before the commit."""
+    driver = for_dialect(engine.dialect)
+    counts: list[int] = []
+
+    def count(_: object, cursor: Any, _sql: str, sent: object, _context: object, executemany: bool) -> None:
+        # SQLAlchemy sends large inserts in batches, one mapping of values each, and its rowcount is the last one's
+        right = not executemany or isinstance(sent, Mapping) or driver.counts_every_execution(engine.dialect)
+        counts.append(cursor.rowcount if right else -1)
+
+    returning = bool(getattr(statement, "returning_column_descriptions", ()))
+    if returning and isinstance(statement, Insert):
+        statement = statement.returning(sort_by_parameter_order=True)
+    at_once = isinstance(statement, Insert) or (statement.is_dml and not returning)
+    with one_transaction(engine) as connection:
+        event.listen(connection, "after_cursor_execute", count)
+        first, rest = (list(params), []) if at_once else (params[0], list(params[1:]))
+        result = _detached(connection.execute(statement, first, execution_options=_WHOLE_RESULT))
+        if result.columns:
+            rows = result.all()
+            for values in rest:  # no driver keeps the rows of many executions
+                rows += connection.execute(statement, values, execution_options=_WHOLE_RESULT)
+            return QueryResult(rows, result.columns, len(rows))
+        if rest:
+            connection.execute(statement, rest, execution_options=_WHOLE_RESULT)
+    return QueryResult((), (), -1 if min(counts, default=-1) < 0 else sum(counts))
+
+
+def _none_of_many(statement: Executable) -> QueryResult:
+    """An empty list of mappings; where the statement takes none, it may be an empty list of values: not ours to say."""
+    if statement.is_dml or (isinstance(statement, TextClause) and statement.compile().params):
+        return QueryResult((), (), 0)
+    raise exc.ArgumentError(
+        "params is an empty list, and the statement has no parameters: an empty list of mappings would execute it not "
+        "at all, an empty list of values once. Leave params out to execute it once."
+    )
 
 
 def _detached(result: CursorResult[Any]) -> QueryResult:
@@ -239,13 +295,18 @@ def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...
     try:
         connection: Any = borrowed.dbapi_connection
         cursor = None
+        executed = False
+        alone = single_statement(driver, connection, engine.dialect)
         try:
-            with single_statement(driver, connection, engine.dialect):
+            with alone:
                 cursor = connection.cursor()
                 cursor.execute(sql, values)
+                executed = True
                 described = cursor.description
                 rows = cursor.fetchall() if described is not None else ()
-        except BaseException as error:  # noqa: BLE001 - passed on
+        except BaseException as error:
+            if executed and alone.committed and isinstance(error, Exception):
+                raise ResultUnreadableError(sql, values, error, engine.hide_parameters) from error
             _refused(engine, borrowed, error, sql, values, cursor)
         rowcount = cursor.rowcount
         cursor.close()
