@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,19 @@ class Psycopg2Driver(LibpqDriver):
         connection.cancel()
         return True
 
+    def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
+        from dbkit.drivers.copy_text import CopyStream, copy_lines  # only few programs need it
+
+        stream = CopyStream(copy_lines(rows, _own_value))
+        with connection.cursor() as cursor:
+            try:
+                cursor.copy_expert(statement, stream)
+            except BaseException as error:
+                if stream.error is not None:  # of which psycopg2 passes on the text alone
+                    raise stream.error from error
+                raise
+            return int(cursor.rowcount)
+
     def _discard(self, connection: Any) -> None:
         """Clear the session. The encoding and the style of dates, which psycopg2 set when it connected and goes by
         since, are put back where ``DISCARD ALL`` changed them."""
@@ -117,3 +131,14 @@ class Psycopg2Driver(LibpqDriver):
 def _plain(encoding: str) -> str:
     """An encoding's name as the server compares it."""
     return "".join(filter(str.isalnum, encoding)).upper()
+
+
+def _own_value(value: Any) -> Any:
+    """What one of psycopg2's wrappers holds, as text or bytes; anything else as it is."""
+    from psycopg2 import extras
+
+    if isinstance(value, extras.Json):
+        return value.dumps(value.adapted)
+    if isinstance(value, extras.Range):
+        return str(value)
+    return value.adapted if isinstance(value, extensions.Binary) else value
