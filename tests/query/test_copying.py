@@ -15,17 +15,38 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, exc
 from dbkit.session.copying import EVERY, copy_rows, upsert_rows
 from dbkit.session.query import execute_query
 
-from .conftest import make_engine
+from .conftest import DRIVERS, make_engine
+
+
+@pytest.fixture(scope="module")
+def place(server):
+    """A database of this file's own."""
+    url = server.create_database("copying")
+    yield url
+    server.drop_database("copying")
+
+
+@pytest.fixture(params=DRIVERS, scope="module")
+def shared_engine(request, place):
+    """An engine of each driver."""
+    made = make_engine(place, request.param)
+    yield made
+    assert made.pool.close() == ()
 
 
 @pytest.fixture
-def engine(driver, database):
-    """An engine of each driver on a database of its own."""
-    made = make_engine(database, driver)
-    execute_query(made, "CREATE TABLE films (id integer PRIMARY KEY, name text DEFAULT 'unnamed')")
-    yield made
-    assert made.pool.stats().in_use == 0
-    assert made.pool.close() == ()
+def driver(shared_engine) -> str:
+    return shared_engine.dialect.driver
+
+
+@pytest.fixture
+def engine(shared_engine):
+    """The engine, on a database with one empty table."""
+    execute_query(shared_engine, 'DROP TABLE IF EXISTS films, held; DROP SCHEMA IF EXISTS "My Shop" CASCADE')
+    execute_query(shared_engine, "DROP DOMAIN IF EXISTS settings")
+    execute_query(shared_engine, "CREATE TABLE films (id integer PRIMARY KEY, name text DEFAULT 'unnamed')")
+    yield shared_engine
+    assert shared_engine.pool.stats().in_use == 0
 
 
 def films(engine) -> list[tuple[int, str | None]]:
@@ -221,11 +242,10 @@ def test_an_upsert_needs_a_key_that_can_be_one(engine):
     assert films(engine) == []
 
 
-def test_an_autocommit_or_streaming_engine_does_all_or_nothing_too(database, driver):
-    engine = make_engine(
-        database, driver, isolation_level="AUTOCOMMIT", execution_options={"stream_results": True, "yield_per": 3}
+def test_an_autocommit_or_streaming_engine_does_all_or_nothing_too(engine, place, driver):
+    engine = make_engine(  # on the same database
+        place, driver, isolation_level="AUTOCOMMIT", execution_options={"stream_results": True, "yield_per": 3}
     )
-    execute_query(engine, "CREATE TABLE films (id int PRIMARY KEY, name text)")
     assert upsert_rows(engine, "films", [(1, "a")], key="id") == 1
     assert copy_rows(engine, "films", [(2, "b")]) == 1
     with pytest.raises(exc.IntegrityError):
@@ -234,9 +254,8 @@ def test_an_autocommit_or_streaming_engine_does_all_or_nothing_too(database, dri
     engine.pool.close()
 
 
-def test_other_encodings_of_the_client(database, driver):
-    engine = make_engine(f"{database}{'&' if '?' in database else '?'}client_encoding=latin1", driver)
-    execute_query(engine, "CREATE TABLE films (id int PRIMARY KEY, name text)")
+def test_other_encodings_of_the_client(engine, place, driver):
+    engine = make_engine(f"{place}{'&' if '?' in place else '?'}client_encoding=latin1", driver)
     copy_rows(engine, "films", [(1, "ö")])
     assert execute_query(engine, "SELECT length(name), name FROM films").one() == (1, "ö")
     engine.pool.close()
