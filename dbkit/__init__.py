@@ -8,6 +8,7 @@ from dbkit.credentials.errors import CredentialError
 from dbkit.errors import (
     DbkitError,
     EmbeddedServerError,
+    ExtraMissingError,
     Fault,
     MigrationError,
     PatchedTooLateError,
@@ -17,6 +18,7 @@ from dbkit.manager import DatabaseConnectionManager
 from dbkit.naming import NAMING_CONVENTION
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
+from dbkit.session.errors import ResultUnreadableError
 from dbkit.session.result import QueryResult
 from dbkit.settings import DatabaseSettings
 
@@ -28,6 +30,7 @@ __all__ = [
     "DbkitError",
     "ElasticPool",
     "EmbeddedServerError",
+    "ExtraMissingError",
     "Fault",
     "LineFullError",
     "MigrationError",
@@ -37,6 +40,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeoutError",
     "QueryResult",
+    "ResultUnreadableError",
     "SettingsError",
 ]
 

@@ -60,6 +60,25 @@ class MigrationError(DbkitError):
     """A migration could not run: another holds the lock, no scripts are found, or env.py would migrate elsewhere."""
 
 
+class ExtraMissingError(DbkitError, ImportError):
+    """A method needs a package that is not installed. The message says how to install it.
+
+    Args:
+        method: of dbkit, as the user called it.
+        package: that it needs.
+        extra: of dbkit, which brings it.
+    """
+
+    def __init__(self, method: str, package: str, extra: str) -> None:
+        self._made_of = (method, package, extra)
+        super().__init__(
+            f"{method} needs {package}, which is not installed: pip install 'dbkit-postgres[{extra}]'", name=package
+        )
+
+    def __reduce__(self) -> tuple[type[ExtraMissingError], tuple[str, str, str]]:
+        return type(self), self._made_of
+
+
 class EmbeddedServerError(DbkitError):
     """An embedded PostgreSQL server could not be found, made, started or stopped. The message says what to do."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
     from alembic.config import Config
-    from sqlalchemy import Engine, Executable
+    from sqlalchemy import Engine, Executable, Table
     from sqlalchemy.orm import Session, sessionmaker
 
     from dbkit.core.holding import Holder
     from dbkit.core.stats import PoolStats
     from dbkit.credentials.resolve import Given
     from dbkit.pool.elastic import ElasticPool
+    from dbkit.session.batches import Progress
     from dbkit.session.query import Params
     from dbkit.session.result import QueryResult
+    from dbkit.session.stream import RowStream
+    from dbkit.session.tags import Tags
     from dbkit.settings.model import Source
 
 
@@ -152,20 +155,91 @@ class DatabaseConnectionManager:
 
     # ---- work
 
-    def execute_query(self, query: str | Executable, params: Params = None) -> QueryResult:
+    def execute_query(self, query: str | Executable, params: Params = None, *, tags: Tags = None) -> QueryResult:
         """Execute one statement, commit it, and return all its rows. See ``dbkit.session.query.execute_query``.
 
         Args:
-            query: SQL text, never formatted, or any SQLAlchemy executable.
+            query: SQL text, never formatted, or any SQLAlchemy executable, or a template string (Python 3.14).
             params: a mapping binds ``:name``, a sequence binds the driver's ``%s``; a list of mappings executes the
                 statement once for each, all or nothing.
+            tags: where the statement comes from (``controller``, ``route``, ``traceparent``), as a comment behind it.
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database refused (``IntegrityError``, ``ProgrammingError``, ...).
+            ResultUnreadableError: the statement is committed; only its answer could not be read.
             PoolTimeoutError: no connection could be had in time.
             PoolClosedError: after ``close_connections()``.
         """
-        return _query.execute_query(self._engine, query, params)
+        return _query.execute_query(self._engine, query, params, tags=tags)
+
+    def query_file(self, path: str | os.PathLike[str], params: Params = None, *, tags: Tags = None) -> QueryResult:
+        """Execute the SQL text in a file, as ``execute_query`` does. See ``dbkit.session.query_file``."""
+        from dbkit.session.query_file import query_file
+
+        return query_file(self._engine, path, params, tags=tags)
+
+    def execute_many(
+        self,
+        query: str | Executable,
+        rows: Iterable[Mapping[str, Any] | Sequence[Any]],
+        *,
+        batch: int = 1000,
+        tags: Tags = None,
+    ) -> int:
+        """Execute one statement for each row of any iterable, all or nothing. See ``dbkit.session.many.execute_many``.
+
+        Returns:
+            How many rows were changed in all; -1 where the driver cannot say.
+        """
+        from dbkit.session.many import execute_many
+
+        return execute_many(self._engine, query, rows, batch=batch, tags=tags)
+
+    def stream_query(
+        self, query: str | Executable, params: Params = None, *, chunk: int = 1000, tags: Tags = None
+    ) -> RowStream:
+        """The rows of a query, ``chunk`` of them in memory at a time. See ``dbkit.session.stream.stream_query``.
+
+        Iterate it, or use it in a ``with`` block; the connection goes back at its end, also where that is half-way.
+        """
+        from dbkit.session.stream import stream_query
+
+        return stream_query(self._engine, query, params, chunk=chunk, tags=tags)
+
+    def copy_rows(
+        self,
+        table: str | Sequence[str] | Table | type,
+        rows: Iterable[Mapping[str, Any] | Sequence[Any]],
+        *,
+        columns: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Add rows of any iterable to a table over COPY, all or nothing. See ``dbkit.session.copying.copy_rows``.
+
+        Returns:
+            How many rows the server took.
+        """
+        from dbkit.session.copying import copy_rows
+
+        return copy_rows(self._engine, table, rows, columns=columns, progress=progress)
+
+    def upsert_rows(
+        self,
+        table: str | Sequence[str] | Table | type,
+        rows: Iterable[Mapping[str, Any] | Sequence[Any]],
+        *,
+        key: str | Sequence[str],
+        columns: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Add rows, or change those with the same key, all or nothing. See ``dbkit.session.copying.upsert_rows``.
+
+        Returns:
+            How many rows were added or changed.
+        """
+        from dbkit.session.copying import upsert_rows
+
+        return upsert_rows(self._engine, table, rows, key=key, columns=columns, progress=progress)
 
     def session_scope(self) -> AbstractContextManager[Session]:
         """A session for the length of a block: committed, or rolled back if it raises. See ``dbkit.session.scopes``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.measure import Row
-from benchmarks.rows import burst, checkout, crowds, idle, imports, query, scale, statistics, waves
+from benchmarks.rows import burst, checkout, copy, crowds, idle, imports, query, scale, statistics, waves
 
 ROWS: tuple[Row, ...] = (
     checkout.ROW,
@@ -12,6 +12,7 @@ ROWS: tuple[Row, ...] = (
     waves.ROW,
     *scale.ROWS,
     query.ROW,
+    copy.ROW,
     statistics.ROW,
     imports.ROW,
     idle.ROW,

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dbkit.errors import DbkitError, Fault
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
 
 
 class DriverMissingError(DbkitError, ImportError):
@@ -105,6 +109,10 @@ class Driver:
         """The notices that the driver has gathered since last asked. Empty where it hands them to a handler."""
         return []
 
+    def counts_every_execution(self, dialect: Dialect) -> bool:
+        """Whether ``rowcount`` after ``executemany`` is that of all executions, as the dialect has them sent."""
+        return True
+
     def asked_for_read_only(self, connection: Any) -> bool:
         """Whether the borrower itself made its transactions read-only, by the driver's attribute."""
         return False
@@ -150,6 +158,23 @@ class Driver:
             Whether the connection is fit to be kept. False: it could not be cleared.
         """
         self._cannot("clear a session")
+
+    def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Send rows with ``COPY ... FROM STDIN``. They are read as they are sent; a few at a time are held in memory.
+
+        Args:
+            connection: in a transaction, or about to begin one.
+            statement: the COPY statement.
+            rows: the values in the order of the statement's columns.
+
+        Returns:
+            How many rows the server took.
+
+        Raises:
+            the driver's error: the server refused, or the driver cannot write a value.
+            whatever ``rows`` raises, unchanged; the COPY is then ended, and nothing of it stays.
+        """
+        self._cannot("COPY rows")
 
     def is_writer(self, connection: Any) -> bool:
         """Whether the server lets this session write. A standby, or a demoted primary, does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,13 @@ class PsycopgDriver(LibpqDriver):
     def cancel(self, connection: Any) -> bool:
         connection.cancel_safe(timeout=CANCEL_TIMEOUT)
         return True
+
+    def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
+        with connection.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return int(cursor.rowcount)
 
     def _discard(self, connection: Any) -> None:
         """Clear the session, and what psycopg remembers of it: prepared statements, and notifications nobody read.

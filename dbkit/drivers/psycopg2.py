@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,30 @@ class Psycopg2Driver(LibpqDriver):
         notices.clear()
         return taken
 
+    def counts_every_execution(self, dialect: Any) -> bool:
+        """Not with SQLAlchemy's ``executemany_mode="values_plus_batch"``: a batch is one text of many statements, and
+        psycopg2 counts the last one."""
+        return bool(dialect.executemany_mode.name != "EXECUTEMANY_VALUES_PLUS_BATCH")
+
     def asked_for_read_only(self, connection: Any) -> bool:
         return connection.readonly is True
 
     def cancel(self, connection: Any) -> bool:
         connection.cancel()
         return True
+
+    def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
+        from dbkit.drivers.copy_text import CopyStream, copy_lines  # only few programs need it
+
+        stream = CopyStream(copy_lines(rows, _own_value))
+        with connection.cursor() as cursor:
+            try:
+                cursor.copy_expert(statement, stream)
+            except BaseException as error:
+                if stream.error is not None:  # of which psycopg2 passes on the text alone
+                    raise stream.error from error
+                raise
+            return int(cursor.rowcount)
 
     def _discard(self, connection: Any) -> None:
         """Clear the session. The encoding and the style of dates, which psycopg2 set when it connected and goes by
@@ -112,3 +131,14 @@ class Psycopg2Driver(LibpqDriver):
 def _plain(encoding: str) -> str:
     """An encoding's name as the server compares it."""
     return "".join(filter(str.isalnum, encoding)).upper()
+
+
+def _own_value(value: Any) -> Any:
+    """What one of psycopg2's wrappers holds, as text or bytes; anything else as it is."""
+    from psycopg2 import extras
+
+    if isinstance(value, extras.Json):
+        return value.dumps(value.adapted)
+    if isinstance(value, extras.Range):
+        return str(value)
+    return value.adapted if isinstance(value, extensions.Binary) else value

@@ -16,21 +16,28 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Executable, event, exc, text
+from sqlalchemy import Connection, Executable, exc, text
 from sqlalchemy.engine import result_tuple
 
 from dbkit.drivers import for_dialect
+from dbkit.session.errors import ResultUnreadableError
+from dbkit.session.many import execute_list, execute_none, tag
+from dbkit.session.placeholders import placeholder_fault
 from dbkit.session.result import QueryResult
 from dbkit.session.single_statement import single_statement
+from dbkit.session.tags import comment, tagged
+from dbkit.session.templates import bound, is_template
+from dbkit.session.whole_result import WHOLE_RESULT, detached
 
 if TYPE_CHECKING:
     from sqlalchemy import CursorResult, Engine, Row, TextClause
     from sqlalchemy.pool import PoolProxiedConnection
 
+    from dbkit.session.tags import Tags
+
 Params = Mapping[str, Any] | Sequence[Any] | None
 """The parameters of a query; see ``execute_query``."""
 
-_WHOLE_RESULT: Mapping[str, Any] = {"stream_results": False, "yield_per": None, "preserve_rowcount": True}
 _SYNTAX_ERROR = "42601"
 _LONG = 20_000
 """Statements longer than this, in characters, are not worth remembering."""
@@ -38,17 +45,21 @@ _LONG = 20_000
 _notices = logging.getLogger("sqlalchemy.dialects.postgresql")
 
 
-def execute_query(engine: Engine, query: str | Executable, params: Params = None) -> QueryResult:
+def execute_query(engine: Engine, query: str | Executable, params: Params = None, *, tags: Tags = None) -> QueryResult:
     """Execute one statement, commit it, and return all its rows.
 
     Args:
         engine: where to. The connection goes back to its pool as it came, after an error too.
         query: SQL text, or any SQLAlchemy executable (``select()``, ``insert().returning()``, DDL, ...). A select of
-            ORM classes gives their columns; objects come from a session. SQL text is never formatted.
+            ORM classes gives their columns; objects come from a session. SQL text is never formatted. On Python 3.14
+            also a template string, ``t"SELECT ... WHERE id = {user_id}"``, whose values are bound.
         params: without any, the text is sent as it is. With a mapping, ``:name`` in the text is a parameter; write
             ``\\:`` for a colon that could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a
             cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
-            ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing.
+            ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing; rows
+            that it returns come in the order of the list. An empty list executes nothing.
+        tags: where the statement comes from (``{"controller": ..., "route": ..., "traceparent": ...}``), for the
+            server's logs and statistics: a comment behind it, as sqlcommenter writes it.
 
     Returns:
         A ``QueryResult``; empty, with a ``rowcount``, where the statement returns no rows.
@@ -57,7 +68,9 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         sqlalchemy.exc.DBAPIError: the database refused; its subclasses say what (``IntegrityError``,
             ``ProgrammingError``, ``OperationalError``, ...).
         sqlalchemy.exc.StatementError: a parameter has no value, or a literal percent sign is not doubled.
-        sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above.
+        sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above, or ``params`` is an empty
+            list and the statement has no parameters.
+        ResultUnreadableError: the statement is committed; only its answer could not be read. Do not send it again.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
 
@@ -65,38 +78,50 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
     level, in three. A text of several statements gives the result that the driver gives: psycopg2 the last one's,
     psycopg 3 the first one's. Safe to call from any number of threads.
     """
+    made = comment(tags) if tags is not None else ""
     if isinstance(query, str):
         if params is None:
-            return _plain(engine, query)
+            return _plain(engine, query, made)
         if isinstance(params, Mapping):
-            return _named(engine, query, params)
-        if _is_many(params):
-            return _many(engine, text(query), params)
-        return _numbered(engine, query, _positional(params))
+            return _named(engine, query, params, made)
+        if is_many(params):
+            return execute_list(engine, text(query), params, made)
+        if _is_empty(params) and placeholder_fault(query, 0, "") is None:
+            return execute_none(text(query))
+        return _numbered(engine, query, positional(params), made)
+    if is_template(query):
+        sql, values = template(query, params)
+        return _numbered(engine, sql, values, made) if values else _plain(engine, sql, made)
     if not isinstance(query, Executable):
         raise exc.ArgumentError(
             f"query must be SQL text or a SQLAlchemy executable, not {type(query).__name__}; the driver's own "
             "composables and COPY go through raw_connection()"
         )
     if params is not None and not isinstance(params, Mapping):
-        if _is_many(params):
-            return _many(engine, query, params)
+        if is_many(params):
+            return execute_list(engine, query, params, made)
+        if _is_empty(params):
+            return execute_none(query)
         raise exc.ArgumentError(
             "a SQLAlchemy executable takes a mapping of parameters or a list of mappings, not "
             f"{type(params).__name__}; a plain sequence binds %s in SQL text"
         )
     return _through_sqlalchemy(
-        engine, lambda connection: connection.execute(query, params, execution_options=_WHOLE_RESULT)
+        engine, lambda connection: connection.execute(query, params, execution_options=WHOLE_RESULT), made
     )
 
 
-def _plain(engine: Engine, query: str) -> QueryResult:
+def _plain(engine: Engine, query: str, made: str) -> QueryResult:
     """Text without parameters: sent as it is, whatever colons and percent signs stand in it."""
     try:
         if _unobserved(engine):
-            return _direct(engine, query, None)
+            return _direct(engine, tagged(query, made, formatted=False), None)
         return _through_sqlalchemy(
-            engine, lambda connection: connection.exec_driver_sql(query, execution_options={"no_parameters": True})
+            engine,
+            lambda connection: connection.exec_driver_sql(
+                query, execution_options={**WHOLE_RESULT, "no_parameters": True}
+            ),
+            made,
         )
     except exc.DBAPIError as error:
         driver = for_dialect(engine.dialect)
@@ -110,13 +135,15 @@ def _plain(engine: Engine, query: str) -> QueryResult:
         raise
 
 
-def _named(engine: Engine, query: str, params: Mapping[str, Any]) -> QueryResult:
+def _named(engine: Engine, query: str, params: Mapping[str, Any], made: str) -> QueryResult:
     clause, sql, names = _parse(query) if len(query) <= _LONG else _parse.__wrapped__(query)
     missing = [name for name in names if name not in params]
     if not missing and _unobserved(engine):
-        return _direct(engine, sql, {name: params[name] for name in names})
+        return _direct(engine, tagged(sql, made, formatted=True), {name: params[name] for name in names})
     try:
-        return _through_sqlalchemy(engine, lambda connection: connection.execute(clause, params))
+        return _through_sqlalchemy(
+            engine, lambda connection: connection.execute(clause, params, execution_options=WHOLE_RESULT), made
+        )
     except exc.StatementError as error:
         if missing:
             error.add_note(f"Give a value for :{missing[0]}, or write \\:{missing[0]} where the colon is meant.")
@@ -133,11 +160,13 @@ def _parse(query: str) -> tuple[TextClause, str, tuple[str, ...]]:
     return clause, compiled.string, tuple(compiled.params)
 
 
-def _numbered(engine: Engine, query: str, values: tuple[Any, ...]) -> QueryResult:
+def _numbered(engine: Engine, query: str, values: tuple[Any, ...], made: str) -> QueryResult:
     try:
         if _unobserved(engine):
-            return _direct(engine, query, values)
-        return _through_sqlalchemy(engine, lambda connection: connection.exec_driver_sql(query, values))
+            return _direct(engine, tagged(query, made, formatted=True), values)
+        return _through_sqlalchemy(
+            engine, lambda connection: connection.exec_driver_sql(query, values, execution_options=WHOLE_RESULT), made
+        )
     except (exc.DBAPIError, LookupError, TypeError, ValueError) as error:
         refused = error.orig if isinstance(error, exc.DBAPIError) else error
         fault = placeholder_fault(query, len(values), for_dialect(engine.dialect).placeholders)
@@ -146,26 +175,8 @@ def _numbered(engine: Engine, query: str, values: tuple[Any, ...]) -> QueryResul
         raise exc.StatementError(fault, query, values, refused, hide_parameters=engine.hide_parameters) from refused
 
 
-def placeholder_fault(query: str, values: int, letters: str) -> str | None:
-    """Tell what is wrong with the placeholders of a text that binds a sequence; None if the driver can fill them all.
-
-    Args:
-        query: the text.
-        values: how many values there are for them.
-        letters: what may follow a percent sign in a placeholder (``s``).
-    """
-    signs = re.findall("%(.?)", query, re.DOTALL)
-    odd = next((sign for sign in signs if not sign or sign not in letters + "%"), None)
-    doubled = "write %% where a percent sign is meant"
-    if odd is not None:
-        return f"{'%' + odd!r} is no placeholder: with a sequence of values %s is one; {doubled}"
-    expected = sum(sign != "%" for sign in signs)
-    if expected != values:
-        return f"placeholders in the text: {expected}, values given: {values}; {doubled}"
-    return None
-
-
-def _is_many(params: Sequence[Any]) -> bool:
+def is_many(params: Sequence[Any]) -> bool:
+    """Whether these are the mappings of many executions."""
     return (
         isinstance(params, Sequence)
         and not isinstance(params, str | bytes)
@@ -174,7 +185,16 @@ def _is_many(params: Sequence[Any]) -> bool:
     )
 
 
-def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
+def _is_empty(params: Sequence[Any]) -> bool:
+    return isinstance(params, list) and not params
+
+
+def positional(params: Sequence[Any]) -> tuple[Any, ...]:
+    """The values for ``%s``.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: this is no sequence of values.
+    """
     if not isinstance(params, Sequence) or isinstance(params, str | bytes | bytearray):
         raise exc.ArgumentError(
             f"params must be a mapping, a sequence or a list of mappings, not {type(params).__name__}; "
@@ -183,39 +203,39 @@ def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(params)
 
 
+def template(query: object, params: object) -> tuple[str, tuple[Any, ...]]:
+    """The text and the values of a template string.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: there are other parameters too, or a value is not to be bound as it is.
+    """
+    if params is not None:
+        raise exc.ArgumentError("a template string has its values within; leave params out")
+    return bound(query)
+
+
 # ---- through SQLAlchemy
 
 
-def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]]) -> QueryResult:
+def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]], made: str) -> QueryResult:
     with engine.connect() as connection:
+        tag(connection, made)
         driver = for_dialect(engine.dialect)
-        alone = (
-            single_statement(driver, connection.connection.dbapi_connection, engine.dialect)
-            if driver.has_autocommit
-            else nullcontext()
-        )
-        with alone:
-            result = _detached(run(connection))
+        raw = connection.connection.dbapi_connection
+        alone = single_statement(driver, raw, engine.dialect) if driver.has_autocommit else None
+        executed: Any = None
+        try:
+            with alone or nullcontext():
+                executed = run(connection)
+                result = detached(executed)
+        except Exception as error:
+            if executed is None or alone is None or not alone.committed:
+                raise
+            cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+            sent = executed.context
+            raise ResultUnreadableError(sent.statement, sent.parameters[0], cause, engine.hide_parameters) from cause
         connection.commit()  # only now: psycopg 3 would commit a transaction that the text left open
         return result
-
-
-def _many(engine: Engine, statement: Executable, params: Sequence[Mapping[str, Any]]) -> QueryResult:
-    touched: list[int] = []
-    with engine.begin() as connection:
-        # SQLAlchemy sends large inserts in batches, and its rowcount is the last one's
-        event.listen(connection, "after_cursor_execute", lambda _, cursor, *_more: touched.append(cursor.rowcount))
-        result = _detached(connection.execute(statement, list(params), execution_options=_WHOLE_RESULT))
-    if result.columns or min(touched, default=-1) < 0:
-        return result
-    return QueryResult((), (), sum(touched))
-
-
-def _detached(result: CursorResult[Any]) -> QueryResult:
-    if not result.returns_rows:
-        return QueryResult((), (), result.rowcount)
-    rows = result.all()
-    return QueryResult(rows, result.keys(), len(rows))
 
 
 # ---- to the driver directly
@@ -239,13 +259,18 @@ def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...
     try:
         connection: Any = borrowed.dbapi_connection
         cursor = None
+        executed = False
+        alone = single_statement(driver, connection, engine.dialect)
         try:
-            with single_statement(driver, connection, engine.dialect):
+            with alone:
                 cursor = connection.cursor()
                 cursor.execute(sql, values)
+                executed = True
                 described = cursor.description
                 rows = cursor.fetchall() if described is not None else ()
-        except BaseException as error:  # noqa: BLE001 - passed on
+        except BaseException as error:
+            if executed and alone.committed and isinstance(error, Exception):
+                raise ResultUnreadableError(sql, values, error, engine.hide_parameters) from error
             _refused(engine, borrowed, error, sql, values, cursor)
         rowcount = cursor.rowcount
         cursor.close()

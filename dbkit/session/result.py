@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
 from sqlalchemy import exc
 
+from dbkit.errors import ExtraMissingError
+
 if TYPE_CHECKING:
+    import pandas
     from sqlalchemy import Row, RowMapping
 
 _SHOWN = 5
 """Rows a ``repr`` shows."""
+_SHOWN_IN_HTML = 20
+"""Rows a notebook shows."""
 
 
 class QueryResult(Sequence["Row[Any]"]):
@@ -102,6 +109,98 @@ class QueryResult(Sequence["Row[Any]"]):
     def mappings(self) -> tuple[RowMapping, ...]:
         """Every row as a read-only mapping of column to value."""
         return tuple(row._mapping for row in self._rows)
+
+    # ---- elsewhere; the rules for values stand at the head of ``dbkit.session.export``
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Every row as a new dictionary of column to value, the values as they are.
+
+        Raises:
+            sqlalchemy.exc.InvalidRequestError: two columns have the same name.
+        """
+        self._need_names("to_dicts()")
+        return [dict(zip(self._columns, row, strict=True)) for row in self._rows]
+
+    def to_csv(self, target: str | os.PathLike[str] | TextIO) -> None:
+        """Write the rows as CSV in UTF-8, under a line with the columns' names.
+
+        None is an empty field, bytes are ``\\x0aff``, dates ISO 8601, lists and mappings JSON.
+
+        Args:
+            target: a path: the file is there whole or, after an error, as it was before. Or an open text file, which
+                is left open; open it with ``newline=""``.
+
+        Raises:
+            TypeError: a value for which there is no rule; it names the column.
+            OSError: the file cannot be written.
+        """
+        from dbkit.session.export import cell, cells
+
+        lines = cells(self._rows, self._columns, cell)
+        if isinstance(target, str | os.PathLike):
+            from dbkit.session.export_file import whole_file
+
+            with whole_file(target) as file:
+                self._write_csv(file, lines)
+        else:
+            self._write_csv(target, lines)
+
+    def _write_csv(self, file: TextIO, lines: Iterable[list[str]]) -> None:
+        import csv
+
+        writer = csv.writer(file)
+        writer.writerow(self._columns)
+        writer.writerows(lines)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The rows as a JSON array of objects.
+
+        Dates are ISO 8601; a ``Decimal`` is text, so that no reader rounds it; a UUID is text, bytes are ``\\x0aff``.
+
+        Args:
+            indent: spaces for each level; None for one line.
+
+        Raises:
+            sqlalchemy.exc.InvalidRequestError: two columns have the same name.
+            TypeError: a value for which there is no rule; it names the column.
+        """
+        import json
+
+        from dbkit.session.export import cells, plain
+
+        self._need_names("to_json()")
+        rows = [dict(zip(self._columns, row, strict=True)) for row in cells(self._rows, self._columns, plain)]
+        return json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=indent)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a pandas ``DataFrame``, with the columns' names, also where there are no rows.
+
+        pandas chooses the types: a column of integers with a NULL becomes floats, a ``Decimal`` stays one.
+
+        Raises:
+            ExtraMissingError: pandas is not installed.
+        """
+        try:
+            made: Any = import_module("pandas")
+        except ImportError as error:
+            raise ExtraMissingError("to_pandas()", "pandas", "pandas") from error
+        frame: pandas.DataFrame = made.DataFrame([tuple(row) for row in self._rows], columns=list(self._columns))
+        return frame
+
+    def _need_names(self, method: str) -> None:
+        from dbkit.session.export import repeated
+
+        twice = repeated(self._columns)
+        if twice is not None:
+            raise exc.InvalidRequestError(
+                f"{method}: two columns are called {twice!r}, and only one could be kept; name them apart in SQL (AS)"
+            )
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, for a notebook; everything is escaped."""
+        from dbkit.session.export import html_table
+
+        return html_table(self._rows[:_SHOWN_IN_HTML], self._columns, total=len(self._rows))
 
     def __len__(self) -> int:
         return len(self._rows)

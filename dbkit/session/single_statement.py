@@ -36,17 +36,21 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
         connection: borrowed, outside a transaction.
         dialect: of the engine it came from.
 
+    Attributes:
+        committed: after the block: what the server executed in it is committed. Also after an error, where that arose
+            when the statement was done: while the answer was read.
+
     Raises:
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open; it was rolled back.
     """
 
-    __slots__ = ("_connection", "_dialect", "_driver", "_switched", "_transaction")
+    __slots__ = ("_connection", "_dialect", "_driver", "_switched", "_transaction", "committed")
 
     def __init__(self, driver: Driver, connection: Any, dialect: Dialect) -> None:
         self._driver = driver
         self._connection = connection
         self._dialect = dialect
-        self._switched = self._transaction = False
+        self._switched = self._transaction = self.committed = False
 
     def __enter__(self) -> None:
         driver, connection = self._driver, self._connection
@@ -74,6 +78,8 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
             return  # the server is gone, which the error's handler finds out
         if status is not Transaction.NONE:
             self._roll_back(explicitly=True)
+        else:
+            self.committed = kind is None or not self._transaction
         if self._switched and driver.is_open(connection):
             connection.autocommit = False
         if status is not Transaction.NONE and kind is None:

@@ -15,7 +15,9 @@ DRIVERS = ["psycopg2", "psycopg"]
 
 
 def make_engine(url: str, driver: str = "psycopg2", **options: object) -> Engine:
-    settings = DatabaseSettings.load(url, env_file=None, driver=driver, min_size=0, max_size=2, timeout=10)
+    settings = DatabaseSettings.load(
+        url, env_file=None, driver=driver, min_size=0, max_size=2, timeout=120, connect_timeout=100
+    )  # seconds: far more than even a busy machine needs
     return build_engine(settings, engine_options=options)
 
 

@@ -1,0 +1,37 @@
+"""One transaction for work of several statements, also on an engine whose connections are in autocommit mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dbkit.drivers import for_dialect
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+@contextmanager
+def one_transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction: committed at the end of the block, or rolled back if it raises anything at all.
+
+    As ``engine.begin()``; but an engine in AUTOCOMMIT would commit each statement by itself there, so that an error
+    half-way would leave half of the work. Here it works at the server's default level instead, for this block. The
+    engine's streaming options have no say here either.
+
+    Args:
+        engine: whose pool to borrow from. The connection goes back as it came.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the connection could not be opened.
+        PoolTimeoutError: no connection could be had in time.
+    """
+    with engine.connect() as connection:
+        connection.execution_options(stream_results=False, yield_per=None)
+        raw: Any = connection.connection.dbapi_connection
+        if for_dialect(engine.dialect).has_autocommit and raw.autocommit:
+            level: Any = engine.dialect.default_isolation_level  # type: ignore[attr-defined]  # any dialect for a server has it
+            connection.execution_options(isolation_level=level)
+        with connection.begin():
+            yield connection
