@@ -149,9 +149,7 @@ class Online:
 
     @contextmanager
     def _lock_each_time(self) -> Iterator[None]:
-        with locked_transaction(
-            self._context.begin_transaction, self._connection, self._table, timeout=self._left()
-        ):
+        with locked_transaction(self._context.begin_transaction, self._connection, self._table, timeout=self._left()):
             yield
 
     @contextmanager
