@@ -194,7 +194,7 @@ def test_history_of_a_database_that_another_branch_migrated_says_so(db, scripts)
     write_revision(scripts, "two", "one", "pass")
     db.migrate(script_location=scripts)
     (scripts / "versions" / "two.py").unlink()
-    with pytest.raises(MigrationError, match="the database is at two, and .* does not have that"):
+    with pytest.raises(MigrationError, match=r"the database is at two, and .* does not have that"):
         history(db, script_location=scripts)
     stamp(db, "one", purge=True, script_location=scripts)
     assert [one.applied for one in history(db, script_location=scripts)] == [True]
