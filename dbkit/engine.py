@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from types import MappingProxyType
@@ -133,6 +134,38 @@ def _url(settings: DatabaseSettings) -> URL:
         database=settings.database,
         query=query,
     )
+
+
+@contextmanager
+def migration_engine(
+    engine: Engine,
+    settings: DatabaseSettings,
+    *,
+    credential: Given | None = None,
+    engine_options: Mapping[str, Any] = _EMPTY,
+) -> Iterator[Engine]:
+    """The engine for migrations, for the length of the block: ``engine``, or one of its own for a ``migration_url``.
+
+    Args:
+        engine: the application's.
+        settings: what it was made of.
+        credential: what it was made of; used here too where the URL has no password of its own.
+        engine_options: what it was made of.
+
+    Raises:
+        SettingsError, CredentialError: as ``build_engine``, for the other engine.
+    """
+    direct = settings.for_migrations()
+    if direct is None:
+        yield engine
+        return
+    other = build_engine(
+        direct, credential=credential if direct.password is None else None, engine_options=engine_options
+    )
+    try:
+        yield other
+    finally:
+        cast("ElasticPool", other.pool).close(0.0)
 
 
 def warm_up(engine: Engine, timeout: float | None = None) -> None:

@@ -87,10 +87,10 @@ class DatabaseConnectionManager:
             given = [connection_details]
             del connection_details
             self._settings = DatabaseSettings.load(given.pop(), **overrides)
+        self._credential = None if isinstance(credential, str) else credential
+        self._engine_options = dict(engine_options or {})
         self._engine = _engine.build_engine(
-            self._settings,
-            credential=None if isinstance(credential, str) else credential,
-            engine_options=engine_options or {},
+            self._settings, credential=self._credential, engine_options=self._engine_options
         )
         self._sessions = _session.make_sessions(self._engine)
         if warm:
@@ -264,7 +264,7 @@ class DatabaseConnectionManager:
         """
         from dbkit import migrate  # Alembic is slow to import
 
-        migrate.upgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+        migrate.upgrade(self, revision, config=config, script_location=script_location, timeout=timeout)
 
     def downgrade(
         self,
@@ -281,7 +281,17 @@ class DatabaseConnectionManager:
         """
         from dbkit import migrate
 
-        migrate.downgrade(self._engine, revision, config=config, script_location=script_location, timeout=timeout)
+        migrate.downgrade(self, revision, config=config, script_location=script_location, timeout=timeout)
+
+    def migration_engine(self) -> AbstractContextManager[Engine]:
+        """The engine that migrations use, for a block: this one's, or one for ``DB_MIGRATION_URL`` where that is set.
+
+        Raises:
+            SettingsError: the URL and the other settings do not go together.
+        """
+        return _engine.migration_engine(
+            self._engine, self._settings, credential=self._credential, engine_options=self._engine_options
+        )
 
     # ---- the pool
 

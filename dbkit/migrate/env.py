@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from dbkit.errors import DbkitError, MigrationError
-from dbkit.migrate.lock import migration_lock
+from dbkit.migrate.errors import RevisionFailedError
+from dbkit.migrate.online import Online
+from dbkit.migrate.target import HasEngine, engine_for_migrations
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -18,23 +20,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
 
 TIMEOUT: Final = 300.0
-"""Seconds to wait for another process's migration, unless the caller says otherwise."""
+"""Seconds to wait for another process's migration and for tables in use, unless the caller says otherwise."""
 
-LOCK_TIMEOUT: Final = 30.0
-"""Seconds a migration's statement may wait for a table in use, unless the command line says otherwise. Every query
-that comes later stands in line behind the waiting statement, so the statement had better give up first."""
+LOCK_TIMEOUT: Final = 2.0
+"""Seconds a migration's statement may wait for a table in use, each time, unless the command line says otherwise. Every
+query that comes later stands in line behind the waiting statement, so it gives up, and is tried again."""
 
 CONNECTION: Final = "connection"
 """The key of ``config.attributes`` under which Alembic's recipes look for the connection to run on."""
 TIMEOUT_KEY: Final = "dbkit_timeout"
 """The key of ``config.attributes`` under which a program passes its timeout."""
-
-
-class HasEngine(Protocol):
-    """The result of ``otherwise``: a ``DatabaseConnectionManager``, or anything else with an engine."""
-
-    @property
-    def engine(self) -> Engine: ...
 
 
 def run_migrations(
@@ -48,8 +43,10 @@ def run_migrations(
 
     It runs on the connection (or engine) in ``config.attributes["connection"]``, where ``upgrade`` and Alembic's own
     recipes put it. Without one this is the command line: logging is set up from the ini file, and the engine comes
-    from ``otherwise``. ``--sql`` needs no database at all. On the command line ``-x timeout=60`` changes how long to
-    wait for another process, and ``-x lock_timeout=5`` how long a statement may wait for a table (both in seconds).
+    from ``otherwise``: the one for ``DB_MIGRATION_URL`` where that is set. ``--sql`` needs no database at all. On the
+    command line ``-x timeout=60`` changes how long to wait for another process and for tables in use, all in all, and
+    ``-x lock_timeout=5`` how long one statement may wait for a table before the migration is rolled back and tried
+    again (both in seconds).
 
     Args:
         context: ``alembic.context``.
@@ -60,6 +57,8 @@ def run_migrations(
 
     Raises:
         MigrationError: another process still migrates after the timeout, or ``-x`` holds no number.
+        RevisionFailedError: a revision failed; it names it.
+        PoolerError: a pooler stands between, and the migration needs more than one transaction.
     """
     options = {
         "target_metadata": target_metadata,
@@ -87,12 +86,15 @@ def _run_from_command_line(
     context: Any, otherwise: Callable[[], AbstractContextManager[HasEngine]], options: dict[str, Any]
 ) -> None:
     from alembic.util import CommandError
+    from sqlalchemy import exc
 
     try:
-        with otherwise() as source:
-            _run_on(context, source.engine, options)
-    except DbkitError as error:  # Alembic prints the message of its own errors, and a traceback of others
-        raise CommandError(str(error)) from error
+        with otherwise() as source, engine_for_migrations(source) as engine:
+            _run_on(context, engine, options)
+    except DbkitError as error:
+        if isinstance(error, RevisionFailedError) and not isinstance(error.__cause__, exc.DBAPIError):
+            raise  # a revision's own fault: its traceback is of use
+        raise CommandError(str(error)) from error  # Alembic prints the message of its own errors, and no traceback
 
 
 def _run_on(context: Any, given: Connection | Engine, options: dict[str, Any]) -> None:
@@ -106,22 +108,20 @@ def _run_on(context: Any, given: Connection | Engine, options: dict[str, Any]) -
 
 
 def _run_online(context: Any, connection: Connection, options: dict[str, Any]) -> None:
+    in_callers_transaction = connection.in_transaction()
     context.configure(connection=connection, **options)
-    migration = context.get_context()
-    if migration.opts.get("dont_mutate"):  # alembic current
+    if context.get_context().opts.get("dont_mutate"):  # alembic current
         with context.begin_transaction():
             context.run_migrations()
         return
-    schema = migration.version_table_schema
-    table = f"{schema}.{migration.version_table}" if schema else migration.version_table
     asked = context.config.attributes.get(TIMEOUT_KEY)
     timeout = _seconds(context, "timeout", TIMEOUT) if asked is None else asked
     lock_timeout = _seconds(context, "lock_timeout", LOCK_TIMEOUT)
-    with (
-        migration_lock(connection, table, timeout=timeout, lock_timeout=lock_timeout),
-        context.begin_transaction(),
-    ):
-        context.run_migrations()
+    online = Online(context, connection, options, timeout=timeout, lock_timeout=lock_timeout)
+    if in_callers_transaction:
+        online.run_in_callers_transaction()
+    else:
+        online.run()
 
 
 def _seconds(context: Any, name: str, default: float) -> float:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Engine
 
-    Work = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
-    """The steps to run, given the revisions the database is at. Alembic's ``fn``."""
+    from dbkit.migrate.plan import Work
 
 LINES: Final = """\
     from dbkit import DatabaseConnectionManager

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exc, text
@@ -53,9 +53,7 @@ def lock_key(version_table: str) -> int:
 
 
 @contextmanager
-def migration_lock(
-    connection: Connection, version_table: str, *, timeout: float, lock_timeout: float | None
-) -> Iterator[None]:
+def migration_lock(connection: Connection, version_table: str, *, timeout: float) -> Iterator[None]:
     """Hold the lock for the length of the block, on the connection that does the work.
 
     A connection outside of a transaction is outside of one again afterwards, with its session as it was. Inside a
@@ -65,8 +63,6 @@ def migration_lock(
         connection: the connection that will migrate.
         version_table: the name of Alembic's version table, with its schema if it has one.
         timeout: seconds to wait for another process's migration; 0 does not wait.
-        lock_timeout: seconds a statement of the migration may wait for a table that others use; 0 for no limit, None
-            for the server's own setting.
 
     Raises:
         MigrationError: another process still has the lock; the message names it.
@@ -74,38 +70,82 @@ def migration_lock(
     key = lock_key(version_table)
     if connection.in_transaction():
         _acquire(connection, "pg_try_advisory_xact_lock", key, timeout, ends=False)
-        _set_lock_timeout(connection, lock_timeout, local=True)
         yield
         return
-    before = None
     try:
         _acquire(connection, "pg_try_advisory_lock", key, timeout, ends=True)
-        before = _set_lock_timeout(connection, lock_timeout, local=False)
         connection.commit()
         yield
     finally:
-        _release(connection, key, before)
+        _release(connection, key)
 
 
-def _acquire(connection: Connection, function: str, key: int, timeout: float, *, ends: bool) -> None:
-    attempt = text(f"SELECT {function}(:key)")  # one of our two function names
-    began = time.monotonic()
-    pause, told = FIRST_POLL, -_REMIND
-    while not connection.scalar(attempt, {"key": key}):
-        waited = time.monotonic() - began
-        holder = _describe_holder(connection, key)
-        if ends:
-            connection.rollback()  # hold no snapshot while waiting
-        if waited >= timeout:
+@contextmanager
+def locked_transaction(
+    begin: Callable[[], AbstractContextManager[object]], connection: Connection, version_table: str, *, timeout: float
+) -> Iterator[None]:
+    """A transaction that holds the lock until its end: for a session that others get between two transactions.
+
+    Args:
+        begin: begins the transaction; called again for each try, so that none is held while waiting.
+        connection: the connection that will migrate.
+        version_table: the name of Alembic's version table, with its schema if it has one.
+        timeout: seconds to wait for another process's migration; 0 does not wait.
+
+    Raises:
+        MigrationError: another process still has the lock; the message names it.
+    """
+    key, polls = lock_key(version_table), Polls(timeout)
+    while True:
+        with begin():
+            if connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}):
+                yield
+                return
+            holder = _describe_holder(connection, key)
+        polls.wait(holder)
+
+
+class Polls:
+    """The waiting between tries for the lock.
+
+    Args:
+        timeout: seconds to wait in all.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._began = time.monotonic()
+        self._pause = FIRST_POLL
+        self._told = -_REMIND
+
+    def wait(self, holder: str) -> None:
+        """Wait a little, and tell the log from time to time who has the lock.
+
+        Raises:
+            MigrationError: the time is over.
+        """
+        waited = time.monotonic() - self._began
+        left = self._timeout - waited
+        if left <= 0:
             raise MigrationError(
                 f"Another process is migrating this database: {holder} still has the lock after {waited:.1f} s. "
                 "Wait for it and try again, give a longer timeout, or, if it hangs, end it with pg_terminate_backend()."
             )
-        if waited - told >= _REMIND:
-            logger.info("waiting for another migration (%s), for up to %.0f s more", holder, timeout - waited)
-            told = waited
-        time.sleep(min(pause, timeout - waited))
-        pause = min(pause * 1.5, LAST_POLL)
+        if waited - self._told >= _REMIND:
+            logger.info("waiting for another migration (%s), for up to %.0f s more", holder, left)
+            self._told = waited
+        time.sleep(min(self._pause, left))
+        self._pause = min(self._pause * 1.5, LAST_POLL)
+
+
+def _acquire(connection: Connection, function: str, key: int, timeout: float, *, ends: bool) -> None:
+    attempt = text(f"SELECT {function}(:key)")  # one of our two function names
+    polls = Polls(timeout)
+    while not connection.scalar(attempt, {"key": key}):
+        holder = _describe_holder(connection, key)
+        if ends:
+            connection.rollback()  # hold no snapshot while waiting
+        polls.wait(holder)
 
 
 def _describe_holder(connection: Connection, key: int) -> str:
@@ -116,25 +156,13 @@ def _describe_holder(connection: Connection, key: int) -> str:
     return f"pid {row.pid}{application}" + (f" of user {row.usename}" if row.usename else "")
 
 
-def _set_lock_timeout(connection: Connection, seconds: float | None, *, local: bool) -> str | None:
-    """Set ``lock_timeout`` for the session or the transaction; return its former value, or None if it stays."""
-    if seconds is None:
-        return None
-    before: str = connection.scalar(text("SELECT current_setting('lock_timeout')"))
-    value = f"{round(seconds * 1000)}ms"
-    connection.execute(text("SELECT set_config('lock_timeout', :value, :local)"), {"value": value, "local": local})
-    return before
-
-
-def _release(connection: Connection, key: int, lock_timeout: str | None) -> None:
-    """Restore the session, or end it if that fails, which releases the lock too."""
+def _release(connection: Connection, key: int) -> None:
+    """Release the lock, or end the session if that fails, which releases it too."""
     if connection.closed or connection.invalidated:
         return
     try:
         connection.rollback()
         connection.execute(_UNLOCK_IF_HELD, {"key": key, **_halves(key)})
-        if lock_timeout is not None:
-            connection.execute(text("SELECT set_config('lock_timeout', :value, false)"), {"value": lock_timeout})
         connection.commit()
     except exc.SQLAlchemyError:
         connection.invalidate()

@@ -1,4 +1,4 @@
-"""For programs: ``upgrade``, ``downgrade``, ``current`` and ``check`` on an engine."""
+"""For programs: ``upgrade``, ``downgrade``, ``stamp``, ``current``, ``history`` and ``check`` on a database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dbkit.errors import MigrationError
 from dbkit.migrate.env import CONNECTION, TIMEOUT, TIMEOUT_KEY
 from dbkit.migrate.guard import run_env
+from dbkit.migrate.revisions import Revision, all_revisions
+from dbkit.migrate.target import HasEngine, engine_for_migrations, reserved
 from dbkit.migrate.turn import Project, VersionTable, turn
 
 if TYPE_CHECKING:
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy import Connection, Engine
 
-    from dbkit.migrate.guard import Work
+    from dbkit.migrate.plan import Work
 
 FIRST_LOOK: Final = 5.0
 """Seconds that ``current`` waits at most for another thread's ``env.py`` to name the version table, the first time."""
 
 
 def upgrade(
-    engine: Engine,
+    database: Engine | HasEngine,
     revision: str = "head",
     *,
     config: str | os.PathLike[str] | Config | None = None,
@@ -36,34 +38,43 @@ def upgrade(
     """Upgrade the database to ``revision``, as ``alembic upgrade`` does.
 
     One process works at a time; the others wait, and then find nothing to do. The threads of a process take turns in
-    the same way. Borrows one connection, also from a pool of one.
+    the same way. Borrows one connection, also from a pool of one or a busy pool: it stands in line for as long as it
+    may wait for a migration.
+
+    A statement that waits for a table in use gives up after 2 s, so that no queries pile up behind it. All is rolled
+    back and, after a pause, run again, until the time is over. The server ends the session of a process that was killed
+    within a second (PostgreSQL 14 and later, on Linux). Ctrl-C cancels the statement. A person who watches (standard
+    error is a terminal) sees one line per revision.
 
     Args:
-        engine: the database; its pool lends the connection.
+        database: an engine, whose pool lends the connection, or a ``DatabaseConnectionManager``, which knows of a
+            ``DB_MIGRATION_URL``.
         revision: ``head``, ``heads``, a revision, or a relative one (``+1``).
         config: an ``alembic.ini``, or Alembic's ``Config``; ``alembic.ini`` in the working folder if None.
         script_location: the folder with ``env.py``, instead of ``config``.
-        timeout: seconds to wait for another migration; 300 if None, 0 does not wait.
+        timeout: seconds to wait for another migration and for tables in use, all in all; 300 if None, 0 does not wait.
 
     Raises:
         MigrationError: no scripts are found, there is no such revision, another migration takes too long, or
             ``env.py`` does not use the connection it is given: it is refused before it changes any database, and the
             message has the lines to put into it.
-        sqlalchemy.exc.DBAPIError: the database refused a statement. The upgrade is rolled back as a whole, unless
-            ``env.py`` says ``transaction_per_migration``.
+        RevisionFailedError: a revision raised, or the database refused a statement (the ``__cause__``). The upgrade is
+            rolled back as a whole, unless ``env.py`` says ``transaction_per_migration``.
+        PoolerError: a pooler such as PgBouncer stands between, and the migration is more than one transaction.
+        PoolTimeoutError: no connection came back to the pool in time.
     """
     if revision == "base" or revision.startswith("-"):
         raise MigrationError(f"upgrade goes up; for {revision!r} use downgrade({revision!r})")
     with _open(config, script_location) as (found, script):
         _refuse_range(revision)
         _run(
-            engine, found, script, timeout,
+            database, found, script, timeout,
             lambda heads, _: script._upgrade_revs(revision, heads), destination_rev=revision,
         )  # fmt: skip
 
 
 def downgrade(
-    engine: Engine,
+    database: Engine | HasEngine,
     revision: str,
     *,
     config: str | os.PathLike[str] | Config | None = None,
@@ -77,13 +88,55 @@ def downgrade(
     with _open(config, script_location) as (found, script):
         _refuse_range(revision)
         _run(
-            engine, found, script, timeout,
+            database, found, script, timeout,
             lambda heads, _: script._downgrade_revs(revision, heads), destination_rev=revision,
         )  # fmt: skip
 
 
+def stamp(
+    database: Engine | HasEngine,
+    revision: str,
+    *,
+    purge: bool = False,
+    config: str | os.PathLike[str] | Config | None = None,
+    script_location: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Note in the database that it is at ``revision``, and run nothing, as ``alembic stamp`` does.
+
+    Args:
+        database: as for ``upgrade``.
+        revision: ``head``, ``heads``, ``base`` or a revision.
+        purge: forget first what is noted, for a database that names revisions which are no longer there.
+        config, script_location, timeout: as for ``upgrade``.
+
+    Errors are those of ``upgrade``.
+    """
+    with _open(config, script_location) as (found, script):
+        _refuse_range(revision)
+        _run(
+            database, found, script, timeout,
+            lambda heads, _: script._stamp_revs((revision,), heads), destination_rev=(revision,), purge=purge,
+        )  # fmt: skip
+
+
+def history(
+    database: Engine | HasEngine,
+    *,
+    config: str | os.PathLike[str] | Config | None = None,
+    script_location: str | os.PathLike[str] | None = None,
+) -> tuple[Revision, ...]:
+    """Return all revisions there are, the newest first, each with whether the database has it. Does not wait.
+
+    Args and errors are those of ``current``; a ``MigrationError`` too if the database is at a revision that is not
+    among the scripts.
+    """
+    with _open(config, script_location) as (found, script):
+        return all_revisions(script, current(database, config=found))
+
+
 def current(
-    engine: Engine,
+    database: Engine | HasEngine,
     *,
     config: str | os.PathLike[str] | Config | None = None,
     script_location: str | os.PathLike[str] | None = None,
@@ -104,7 +157,11 @@ def current(
 
     with _open(config, script_location) as (found, script):
         project = Project.of(found, script)
-        with turn().taken_unless_known(project, FIRST_LOOK) as table, engine.connect() as connection:
+        with (
+            turn().taken_unless_known(project, FIRST_LOOK) as table,
+            engine_for_migrations(database) as engine,
+            engine.connect() as connection,
+        ):
             if table is not None:
                 return _read(connection, table)
             _run_on(connection, found, script, 0.0, look, dont_mutate=True)
@@ -112,7 +169,7 @@ def current(
 
 
 def check(
-    engine: Engine,
+    database: Engine | HasEngine,
     *,
     config: str | os.PathLike[str] | Config | None = None,
     script_location: str | os.PathLike[str] | None = None,
@@ -138,7 +195,7 @@ def check(
             return []
 
         _run(
-            engine, found, script, timeout, compare,
+            database, found, script, timeout, compare,
             template_args=revisions.template_args, revision_context=revisions,
         )  # fmt: skip
         missing = [diff for ops in revisions.generated_revisions[-1].upgrade_ops_list for diff in ops.as_diffs()]
@@ -196,12 +253,21 @@ def _refuse_range(revision: str) -> None:
 
 
 def _run(
-    engine: Engine, config: Config, script: ScriptDirectory, timeout: float | None, work: Work, **options: Any
+    database: Engine | HasEngine,
+    config: Config,
+    script: ScriptDirectory,
+    timeout: float | None,
+    work: Work,
+    **options: Any,
 ) -> None:
     """Run ``env.py`` on a borrowed connection when it is this thread's turn."""
     seconds = TIMEOUT if timeout is None else timeout
     deadline = time.monotonic() + seconds
-    with turn().taken(seconds), engine.connect() as connection:
+    with (
+        turn().taken(seconds),
+        engine_for_migrations(database) as engine,
+        reserved(engine, deadline - time.monotonic()) as connection,
+    ):
         _run_on(connection, config, script, max(0.0, deadline - time.monotonic()), work, **options)
 
 

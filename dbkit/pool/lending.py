@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -72,10 +74,23 @@ class LendingPool(LedgerDriver):
         """
         if timeout is None:
             return self.connect()
+        with self.patience(timeout):
+            return self.connect()
+
+    @contextmanager
+    def patience(self, timeout: float) -> Iterator[None]:
+        """For the length of the block, this context's borrows from this pool wait so long, however they are made.
+
+        Args:
+            timeout: seconds each borrow may wait in all.
+
+        Raises:
+            SettingsError: ``timeout`` is no number of seconds.
+        """
         refuse_bad_seconds("timeout", timeout)
         token = _borrow_timeout.set((self._ref, timeout))
         try:
-            return self.connect()
+            yield
         finally:
             _borrow_timeout.reset(token)
 

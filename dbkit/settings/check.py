@@ -16,9 +16,20 @@ from dbkit.core.policy import NAMES as POOL
 from dbkit.core.policy import NEITHER_TRUE_NOR_FALSE, read_number, read_whole, truth
 from dbkit.errors import Fault
 from dbkit.settings.files import Unresolved
-from dbkit.settings.keys import CHOICES, CONCEALED, CREDENTIAL, FLAGS, NUMBERS, PASSWORD_FILE, SECRETS, SWITCHES
+from dbkit.settings.keys import (
+    CHOICES,
+    CONCEALED,
+    CREDENTIAL,
+    FLAGS,
+    MIGRATION_URL,
+    NUMBERS,
+    PASSWORD_FILE,
+    SECRETS,
+    SWITCHES,
+)
 from dbkit.settings.secret import Secret
 from dbkit.settings.sources import SecretFile, Setting
+from dbkit.settings.url import parse
 
 _LONGEST_SHOWN = 80
 
@@ -51,6 +62,8 @@ def check(values: Mapping[str, Setting]) -> tuple[dict[str, Setting], list[Fault
 
 
 def _checked(key: str, value: object) -> object:
+    if key == MIGRATION_URL:
+        return _url(value)
     if key in SECRETS:
         return _secret(value)
     if key == CREDENTIAL:
@@ -97,6 +110,19 @@ def _secret(value: object) -> Secret:
         raise _Wrong("is empty; leave it out if there is none")
     _sound(value)
     return value
+
+
+def _url(value: object) -> Secret:
+    """A URL that says of itself which database it is about: libpq's guesses would be another one."""
+    text = _secret(value)
+    parts = parse(text)
+    for key, reason, _ in parts.problems:
+        raise _Wrong(reason if key == "url" else f"its {key} {reason}")
+    given = {key for key, _ in parts.pairs}
+    missing = [key for key in ("host", "database") if key not in given]
+    if missing:
+        raise _Wrong(f"names no {' and no '.join(missing)}; write postgresql://user:password@host:port/database")
+    return text
 
 
 def _kind(value: object) -> str:

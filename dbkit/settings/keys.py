@@ -28,6 +28,9 @@ CREDENTIALS = (CREDENTIAL, IDENTITY_ENABLED, CREDENTIAL_SCOPE, PASSWORD_FILE, AL
 DRIVER_NAMES = MappingProxyType({"database": "dbname", "username": "user"})
 """dbkit's word to libpq's, where they differ."""
 
+MIGRATION_URL = "migration_url"
+"""A URL for migrations alone: of the server itself, where everything else goes through a pooler."""
+
 OPTIONS = (
     "hostaddr", "service", "servicefile", "passfile", "application_name", "fallback_application_name",
     "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
@@ -40,7 +43,7 @@ OPTIONS = (
 )  # fmt: skip
 """libpq's other connection parameters, up to libpq 18; which of them work is up to the libpq that is installed."""
 
-KEYS = (*IDENTITY, *CREDENTIALS, DRIVER, *OPTIONS, *POOL)
+KEYS = (*IDENTITY, *CREDENTIALS, DRIVER, MIGRATION_URL, *OPTIONS, *POOL)
 """Every setting, in the order they are shown in."""
 
 ALIASES = MappingProxyType(
@@ -54,13 +57,16 @@ ALIASES = MappingProxyType(
 )
 """Other spellings of a setting, as psycopg2, libpq and ``DB_*`` files have them."""
 
-SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
+LIBPQ_SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
+"""Settings that libpq is given and nobody else."""
+
+SECRETS = LIBPQ_SECRETS | {MIGRATION_URL}
 """Settings whose values are never shown."""
 
 CONCEALED = SECRETS | {CREDENTIAL, PASSWORD_FILE}
 """Settings whose value is not shown while it is in doubt: users put the password itself there."""
 
-ADDRESS = frozenset({"host", "hostaddr", "port", "database", "service", "servicefile"})
+ADDRESS = frozenset({"host", "hostaddr", "port", "database", "service", "servicefile", MIGRATION_URL})
 """Where the server is. A URL gives these together or leaves them to libpq; they are not filled from elsewhere."""
 
 OF_A_USER = SECRETS | {"passfile", "sslcert", "sslkey", CREDENTIAL_SCOPE, ALLOW_INSECURE_TOKEN}

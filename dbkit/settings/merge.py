@@ -32,6 +32,7 @@ from dbkit.settings.keys import (
     IDENTITY_ENABLED,
     KEYS,
     LIBPQ_VARIABLES,
+    MIGRATION_URL,
     OF_A_SERVER,
     OF_A_USER,
 )
@@ -163,6 +164,8 @@ def _of_another(strong: Layer, weak: Layer) -> frozenset[str]:
         if not shared or any(strong.values[key] != weak.values[key] for key in shared):
             return ADDRESS | OF_A_SERVER
     foreign = ADDRESS if strong.from_url else frozenset()
+    if describes_server(strong) and not any(key in weak.values for key in _NAMES_SERVER):
+        foreign |= {MIGRATION_URL}  # nobody says that it is about this server, and it would be changed
     users = (strong.values.get("username"), weak.values.get("username"))
     if None not in users and users[0] != users[1]:
         foreign |= OF_A_USER

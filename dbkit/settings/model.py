@@ -24,6 +24,8 @@ from dbkit.settings.keys import (
     IDENTITY,
     IDENTITY_ENABLED,
     KEYS,
+    LIBPQ_SECRETS,
+    MIGRATION_URL,
     SECRETS,
     URL_VARIABLE,
     canonical,
@@ -160,6 +162,22 @@ class DatabaseSettings(Unpicklable):
         overrides.clear()
         return self._checked(replaced(adjusted, self._values, self._surroundings))
 
+    def for_migrations(self) -> Self | None:
+        """The settings that migrations use, with a pool of one; None where there is no ``migration_url``.
+
+        The URL goes over these settings as one in code goes over the environment: address and login are its own,
+        unless it names the same host and user; ``sslmode`` and the like are these settings' where it says nothing.
+
+        Raises:
+            SettingsError: the two do not go together.
+        """
+        given = self._values.get(MIGRATION_URL)
+        if given is None or not isinstance(given.value, Secret):
+            return None
+        rest = {key: setting for key, setting in self._values.items() if key != MIGRATION_URL}
+        layer = sources.from_url(given.value, given.origin)
+        return self._checked(replaced(layer, rest, self._surroundings)).replace(min_size=0, max_size=1)
+
     @classmethod
     def _checked(cls, merged: Merged) -> Self:
         good, faults = check(merged.values)
@@ -272,7 +290,7 @@ class DatabaseSettings(Unpicklable):
         return {
             key: setting.value
             for key, setting in self._values.items()
-            if key in SECRETS and isinstance(setting.value, Secret)
+            if key in LIBPQ_SECRETS and isinstance(setting.value, Secret)
         }
 
     # Where it came from

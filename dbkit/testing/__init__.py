@@ -1,5 +1,36 @@
-"""What tests of an application need: so far a real PostgreSQL, from the extra ``embedded``."""
+"""What tests of an application need, from the extra ``testing``.
 
-from dbkit.embedded import EmbeddedPostgres
+With it pytest has the fixtures ``db``, ``db_session``, ``db_rolled_back``, ``db_faults`` and ``dbkit_server`` (see
+``dbkit_pytest``). Here is the rest: ``ModelFactory``, ``FakeClock``, and the parts that the fixtures are made of.
+"""
 
-__all__ = ["EmbeddedPostgres"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dbkit.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from dbkit.embedded import EmbeddedPostgres
+    from dbkit.testing.factories import ModelFactory
+    from dbkit.testing.faults import Faults
+    from dbkit.testing.rolled_back import RolledBack, rolled_back
+
+__all__ = ["EmbeddedPostgres", "FakeClock", "Faults", "ModelFactory", "RolledBack", "rolled_back"]
+
+_HOMES = {
+    "EmbeddedPostgres": "dbkit.embedded",
+    "Faults": "dbkit.testing.faults",
+    "ModelFactory": "dbkit.testing.factories",
+    "RolledBack": "dbkit.testing.rolled_back",
+    "rolled_back": "dbkit.testing.rolled_back",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for: each needs a package that the others do not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

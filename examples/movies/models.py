@@ -8,28 +8,23 @@ from typing import ClassVar
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    DateTime,
     Double,
     ForeignKey,
     Identity,
     Index,
-    Integer,
-    MetaData,
     SmallInteger,
-    Text,
     func,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from dbkit.naming import NAMING_CONVENTION
+from dbkit.models import Conventions, CreatedAt
 
 
-class Base(DeclarativeBase):
-    """Every table of the shop. One naming convention, so that migrations can name each constraint."""
+class Base(Conventions, DeclarativeBase):
+    """Every table of the shop."""
 
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar = {int: Integer, float: Double, str: Text, datetime: DateTime(timezone=True)}
+    type_annotation_map: ClassVar = {float: Double}
 
 
 class Movie(Base):
@@ -77,7 +72,7 @@ class Movie(Base):
     )
 
 
-class User(Base):
+class User(CreatedAt, Base):
     """A customer, known by his or her email address."""
 
     __tablename__ = "users"
@@ -85,7 +80,6 @@ class User(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     orders: Mapped[list[Order]] = relationship(back_populates="user", order_by="Order.id")
 

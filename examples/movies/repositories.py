@@ -1,6 +1,7 @@
 """What the shop does, in three repositories that share one manager and so one pool.
 
-Each method is one piece of work: it borrows a connection, does it, and gives the connection back. Reads that are
+What any table is asked for comes from ``dbkit.models.Repository``. Each method is one
+piece of work: it borrows a connection, does it, and gives the connection back. Reads that are
 questions about many rows are plain SQL through ``execute_query``; whatever deals with movies, users and orders as
 things goes through an ORM session. Safe to use from any number of threads.
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 from sqlalchemy.orm import selectinload
 
+from dbkit.models import Repository
 from examples.movies.models import Movie, Order, OrderItem, User
 
 if TYPE_CHECKING:
@@ -32,33 +34,12 @@ class OutOfStockError(Exception):
         super().__init__(f"movie {movie_id}: there are not {quantity} copies left")
 
 
-class _Repository:
-    def __init__(self, db: DatabaseConnectionManager) -> None:
-        self._db = db
-
-
-class MoviesRepository(_Repository):
+class MoviesRepository(Repository[Movie]):
     """The movies and their copies."""
 
-    def get(self, movie_id: int) -> Movie | None:
-        """The movie of that id, or None."""
-        with self._db.session_scope() as session:
-            return session.get(Movie, movie_id)
-
-    def add(self, movie: Movie) -> Movie:
-        """Put a new movie on sale; its id is known afterwards.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: the database refuses one of its values.
-        """
-        with self._db.session_scope() as session:
-            session.add(movie)
-        return movie
-
-    def count(self) -> int:
-        """How many movies there are."""
-        found: int = self._db.execute_query("SELECT count(*) FROM movies").scalar()
-        return found
+    def __init__(self, db: DatabaseConnectionManager) -> None:
+        super().__init__(db, Movie)
+        self._db: DatabaseConnectionManager = db
 
     def search(self, words: str, *, limit: int = 20) -> QueryResult:
         """Movies whose titles hold all these words, the greatest success first.
@@ -102,8 +83,12 @@ class MoviesRepository(_Repository):
         return result.rowcount == 1
 
 
-class UsersRepository(_Repository):
+class UsersRepository(Repository[User]):
     """The customers."""
+
+    def __init__(self, db: DatabaseConnectionManager) -> None:
+        super().__init__(db, User)
+        self._db: DatabaseConnectionManager = db
 
     def register(self, email: str, name: str) -> User:
         """Add a customer; the id is known afterwards.
@@ -111,10 +96,7 @@ class UsersRepository(_Repository):
         Raises:
             sqlalchemy.exc.IntegrityError: there is one of that address already.
         """
-        user = User(email=email, name=name)
-        with self._db.session_scope() as session:
-            session.add(user)
-        return user
+        return self.add(User(email=email, name=name))
 
     def find(self, email: str) -> User | None:
         """The customer with that address, or None."""
@@ -147,8 +129,11 @@ class UsersRepository(_Repository):
         )
 
 
-class OrdersRepository(_Repository):
+class OrdersRepository:
     """What customers buy."""
+
+    def __init__(self, db: DatabaseConnectionManager) -> None:
+        self._db = db
 
     def place(self, user_id: int, quantities: Mapping[int, int]) -> Order:
         """Sell copies of movies to a customer: all of them, or nothing.

@@ -98,7 +98,7 @@ def test_two_processes_at_once(db, database):
 
 
 def test_it_waits_up_to_its_deadline(db, database):
-    with db.engine.connect() as connection, migration_lock(connection, "alembic_version", timeout=0, lock_timeout=None):
+    with db.engine.connect() as connection, migration_lock(connection, "alembic_version", timeout=0):
         code, out, err = alembic("-x", "timeout=0.3", "upgrade", "head", url=database)
         assert code != 0
         assert "Another process is migrating this database: pid" in out + err
@@ -107,7 +107,7 @@ def test_it_waits_up_to_its_deadline(db, database):
 
 
 def test_ctrl_c_while_waiting(db, database):
-    with db.engine.connect() as connection, migration_lock(connection, "alembic_version", timeout=0, lock_timeout=None):
+    with db.engine.connect() as connection, migration_lock(connection, "alembic_version", timeout=0):
         with start("upgrade", "head", url=database) as process:
             for line in process.stderr:
                 if "waiting for another migration" in line:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import exc, inspect, text
 
 from dbkit import MigrationError
-from dbkit.migrate import check, current
+from dbkit.migrate import RevisionFailedError, check, current, history, stamp
 
 from .conftest import INI, write_revision
 
@@ -98,8 +98,11 @@ def test_complaints_of_alembics_are_migration_errors(db, scripts, tmp_path):
 
 def test_a_refused_migration_is_rolled_back_as_a_whole(db, scripts):
     write_revision(scripts, "two", "one", "op.execute('CREATE TABLE half (x int)')\nop.execute('SELECT 1/0')")
-    with pytest.raises(exc.DataError):
+    with pytest.raises(RevisionFailedError, match=r"upgrade one -> two .*two\.py\) failed with DataError: ") as raised:
         db.migrate(script_location=scripts)
+    assert "rolled back as a whole: the database is as it was" in str(raised.value)
+    assert (raised.value.revision, raised.value.undone) == ("two", True)
+    assert isinstance(raised.value.__cause__, exc.DataError)
     assert not exists(db, "made")
     assert not exists(db, "half")
     assert session_state(db) == CLEAN
@@ -107,8 +110,9 @@ def test_a_refused_migration_is_rolled_back_as_a_whole(db, scripts):
 
 def test_a_migration_that_loses_its_connection(db, scripts):
     write_revision(scripts, "two", "one", "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
-    with pytest.raises(exc.OperationalError):
+    with pytest.raises(RevisionFailedError, match="one -> two") as raised:
         db.migrate(script_location=scripts)
+    assert isinstance(raised.value.__cause__, exc.OperationalError)
     assert not exists(db, "made")
     assert session_state(db) == CLEAN
     (scripts / "versions" / "two.py").unlink()
@@ -128,9 +132,10 @@ def test_an_autocommit_block_keeps_the_lock(db, scripts):
     code = (
         "with op.get_context().autocommit_block():\n"
         "    op.execute('CREATE INDEX CONCURRENTLY ix_made ON made (x)')\n"
+        "    assert op.get_bind().exec_driver_sql('SHOW lock_timeout').scalar() == '0'\n"
         "count = \"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()\"\n"
         "assert op.get_bind().exec_driver_sql(count).scalar() == 1\n"
-        "assert op.get_bind().exec_driver_sql('SHOW lock_timeout').scalar() == '30s'"
+        "assert op.get_bind().exec_driver_sql('SHOW lock_timeout').scalar() == '2s'"
     )
     write_revision(scripts, "two", "one", code)
     db.migrate(script_location=scripts)
@@ -169,3 +174,38 @@ def test_no_environment_is_asked_when_a_connection_is_given(db, monkeypatch):
     monkeypatch.setitem(os.environ, "DATABASE_URL", "postgresql://nobody@nowhere.invalid/none")
     db.migrate(config=INI)
     assert exists(db, "movies")
+
+
+# ---- history and stamp
+
+
+def test_history_tells_each_revision_and_whether_the_database_has_it(db, scripts):
+    write_revision(scripts, "two", "one", "pass")
+    db.migrate("one", script_location=scripts)
+    found = history(db, script_location=scripts)
+    assert [(one.revision, one.down, one.applied, one.is_head) for one in found] == [
+        ("two", ("one",), False, True),
+        ("one", (), True, False),
+    ]
+    assert found[0].path.endswith("two.py")
+
+
+def test_history_of_a_database_that_another_branch_migrated_says_so(db, scripts):
+    write_revision(scripts, "two", "one", "pass")
+    db.migrate(script_location=scripts)
+    (scripts / "versions" / "two.py").unlink()
+    with pytest.raises(MigrationError, match=r"the database is at two, and .* does not have that"):
+        history(db, script_location=scripts)
+    stamp(db, "one", purge=True, script_location=scripts)
+    assert [one.applied for one in history(db, script_location=scripts)] == [True]
+
+
+def test_stamp_notes_a_revision_and_runs_nothing(db, scripts):
+    stamp(db, "head", script_location=scripts)
+    assert current(db, script_location=scripts) == ("one",)
+    assert not exists(db, "made")
+    stamp(db.engine, "base", script_location=scripts)
+    assert current(db, script_location=scripts) == ()
+    with pytest.raises(MigrationError, match="nowhere"):
+        stamp(db, "nowhere", script_location=scripts)
+    assert session_state(db) == CLEAN

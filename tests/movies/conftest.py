@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from dbkit import DatabaseConnectionManager
 from dbkit.embedded import EmbeddedPostgres
-from dbkit.session.result import QueryResult
-from dbkit.session.scopes import session_scope
 from dbkit.settings import DatabaseSettings
-
-from . import factories
+from dbkit.testing import RolledBack
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def shop_url(server: EmbeddedPostgres) -> str:
-    """Return the URL of a migrated, empty database. Tests roll back what they do in it."""
-    url = server.create_database("movies_shop")
-    with DatabaseConnectionManager(url) as db:
-        db.migrate("head")
-    return url
+def dbkit_server(server: EmbeddedPostgres) -> EmbeddedPostgres:
+    """This run's server serves the fixtures of ``dbkit.testing``, too."""
+    return server
 
 
 @pytest.fixture
@@ -41,44 +31,10 @@ def fresh_db(database: str) -> Iterator[DatabaseConnectionManager]:
         yield db
 
 
-class RolledBack:
-    """Stands in for the manager on one connection, inside a transaction that the test rolls back.
-
-    Its commits release savepoints, so the shop's own code commits and rolls back as ever.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.sessions = sessionmaker(connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
-
-    def session_scope(self) -> AbstractContextManager[Session]:
-        return session_scope(self.sessions)
-
-    def execute_query(self, query: str, params: dict[str, Any] | None = None) -> QueryResult:
-        with self._connection.begin_nested():
-            result = self._connection.execute(text(query), params or {})
-            if not result.returns_rows:
-                return QueryResult((), (), result.rowcount)
-            rows = result.all()
-            return QueryResult(rows, result.keys(), len(rows))
-
-
-@pytest.fixture(scope="session")
-def shop_db(shop_url: str) -> Iterator[DatabaseConnectionManager]:
-    with DatabaseConnectionManager(shop_url) as db:
-        yield db
-
-
 @pytest.fixture
-def db(shop_db: DatabaseConnectionManager) -> Iterator[RolledBack]:
+def db(db_rolled_back: RolledBack) -> RolledBack:
     """Return what the repositories take; the factories make their rows in the same transaction."""
-    with shop_db.engine.connect() as connection, connection.begin() as transaction:
-        rolled_back = RolledBack(connection)
-        with rolled_back.sessions() as session:
-            factories.current.session = session
-            yield rolled_back
-        factories.current.session = None
-        transaction.rollback()
+    return db_rolled_back
 
 
 @pytest.fixture(scope="session")

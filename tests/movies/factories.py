@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import factory
-from factory.alchemy import SQLAlchemyModelFactory
-from sqlalchemy.orm import Session
 
+from dbkit.testing import ModelFactory
 from examples.movies.models import Movie, Order, OrderItem, User
 
 
-class Current:
-    """Whichever session the running test has."""
-
-    session: Session | None = None
-
-
-current = Current()
-
-
-class _Stored(SQLAlchemyModelFactory):
-    class Meta:
-        abstract = True
-        sqlalchemy_session_factory = lambda: current.session  # noqa: E731 - factory-boy wants a callable here
-        sqlalchemy_session_persistence = "flush"
-
-
-class MovieFactory(_Stored):
+class MovieFactory(ModelFactory):
     class Meta:
         model = Movie
 
@@ -36,7 +19,7 @@ class MovieFactory(_Stored):
     stock = 10
 
 
-class UserFactory(_Stored):
+class UserFactory(ModelFactory):
     class Meta:
         model = User
 
@@ -44,7 +27,7 @@ class UserFactory(_Stored):
     name = "Ada"
 
 
-class OrderItemFactory(_Stored):
+class OrderItemFactory(ModelFactory):
     class Meta:
         model = OrderItem
 
@@ -53,7 +36,7 @@ class OrderItemFactory(_Stored):
     unit_price_cents = 1_000
 
 
-class OrderFactory(_Stored):
+class OrderFactory(ModelFactory):
     class Meta:
         model = Order
 

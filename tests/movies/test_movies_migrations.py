@@ -50,8 +50,8 @@ def test_up_and_down_step_by_step(database: str) -> None:
             assert structure(connection) == seen[1]
 
 
-def test_the_migrated_database_is_what_the_models_declare(server: Any, shop_db: DatabaseConnectionManager) -> None:
-    with shop_db.engine.connect() as connection:
+def test_the_migrated_database_is_what_the_models_declare(server: Any, dbkit_shared: DatabaseConnectionManager) -> None:
+    with dbkit_shared.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []

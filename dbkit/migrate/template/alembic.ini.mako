@@ -4,7 +4,7 @@
 #   alembic upgrade head                     bring the database up to date
 #   alembic upgrade head --sql               print the statements instead
 #   alembic check                            do the models ask for a revision that is missing?
-#   alembic -x timeout=60 upgrade head       wait at most 60 s for another process's migration
+#   alembic -x timeout=60 upgrade head       wait at most 60 s for another migration and tables in use
 
 [alembic]
 script_location = ${script_location}
