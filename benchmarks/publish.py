@@ -38,7 +38,8 @@ def between(text: str, part: str) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end or BEGIN in tail or END in tail:
         raise MarkersError(f"{README} needs one line {BEGIN} and after it one line {END}")
-    return f"{head}{BEGIN}\n{part.strip()}\n{END}{tail}"
+    body = f"{part.strip()}\n" if part.strip() else ""
+    return f"{head}{BEGIN}\n{body}{END}{tail}"
 
 
 def published(document: Document, readme: str) -> dict[Path, str]:
