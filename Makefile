@@ -7,11 +7,11 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format mutants bench clean
+.PHONY: help demo test check format mutants bench bench-report clean
 
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
 	@echo "  ARGS=... adds arguments (make test ARGS='-k fork'), SQLALCHEMY=2.0 uses that line"
 
 $(READY): pyproject.toml constraints.txt
@@ -41,8 +41,11 @@ format: $(READY)  ## put formatting and imports in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## measure beside the other pools (QUICK=1: under a minute)
+bench: $(READY)  ## measure beside the other pools (QUICK=1: in a minute or two)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+bench-report: $(READY)  ## make the README's figures, docs/benchmarks.md and the charts from the committed results
+	$(BIN)/python -m benchmarks.publish $(ARGS)
 
 clean:  ## remove environments and caches
 	rm -rf .venv* build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

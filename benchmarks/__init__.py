@@ -3,9 +3,12 @@
 - ``rows/``: one file for each piece of work that is compared; ``rows/__init__.py`` lists them.
 - ``contenders.py``: the pools, all behind one small interface.
 - ``crowd.py``: many threads on few connections, what several rows are made of.
-- ``measure.py``: rows, cases, rounds: what is measured when. ``figures.py``: medians, quartiles, Jain's index.
-- ``report.py``: targets, verdicts, tables, JSON. ``charts.py``: the pictures.
+- ``measure.py``: rows, cases, runs, rounds: what is measured when. ``figures.py``: medians, spreads, Jain's index.
+- ``results.py``: the file of results, which can be completed row by row; targets and verdicts.
+- ``report.py``: figures in words, tables. ``publish.py`` makes the README's part (``summary.py``),
+  ``docs/benchmarks.md`` (``full_report.py``) and the charts (``charts.py``) from the committed results.
 
-Every case of a row runs once in every round, each round in another order, so whatever else the machine does meets all
-of them alike. What is compared is compared within a round; a ratio is the median over the rounds, with its quartiles.
+Every run makes new pools and new connections. Every case of a row runs once in every round of it, each round in another
+order, so whatever else the machine does meets all of them alike. A figure is the median over the runs, with the lowest
+and the highest; a ratio is taken within each run.
 """

@@ -7,33 +7,55 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Bench, Results, Row, run
-from benchmarks.report import summary, table, verdicts_of, write_json
-from benchmarks.rows import ROWS
-from benchmarks.server import account, start_server
-from dbkit.embedded import EmbeddedPostgres
+from benchmarks import server
+from benchmarks.measure import Bench, Row, runs_of
+from benchmarks.report import all_verdicts, facts, summary, table
+from benchmarks.results import Document, ResultsError, RowResults
+from benchmarks.rows import GROUPS, ROWS, chosen
 
-ROOT = Path(__file__).resolve().parents[1]
 JSON = Path("build/bench.json")
-IMAGES = ROOT / "docs" / "img"
+ORDER = tuple(row.name for row in ROWS)
+PACKAGES = ("sqlalchemy", "psycopg2-binary", "psycopg", "psycopg-pool", "dbutils")
+
+
+def _minutes(rows: Sequence[Row], quick: int) -> str:
+    """What these rows may take, in words."""
+    seconds = sum(row.seconds[quick] for row in rows)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _listed() -> str:
+    lines = [f"groups and their rows, and what they may take (in a quick run):  all {_limits(ROWS)}"]
+    for name, rows in GROUPS.items():
+        lines.append(f"  {name:19}{_limits(rows)}")
+        lines += [f"    {row.name:17}{row.title}" for row in rows]
+    return "\n".join(lines)
+
+
+def _limits(rows: Sequence[Row]) -> str:
+    return f"{_minutes(rows, 0)} ({_minutes(rows, 1)})"
+
 
 EXAMPLES = f"""\
 examples:
-  python -m benchmarks                        everything, about seven minutes
-  python -m benchmarks --quick                everything, under a minute (make bench QUICK=1)
-  python -m benchmarks --only crowd           one row; --only may be given again
-  python -m benchmarks --only query --rounds 500
-  python -m benchmarks --charts               everything, and draws docs/img/*.svg
+  python -m benchmarks                     everything, into {JSON}
+  python -m benchmarks --quick             everything, to see that it works (make bench QUICK=1)
+  python -m benchmarks crowds query        these groups or rows; the others stay in the file as they are
+  python -m benchmarks --resume            what the file has not yet, or not as many runs of as there should be
+  python -m benchmarks --json benchmarks/results/latest.json
+                                           what README and docs/benchmarks.md are made from, by make bench-report
 
-rows:
-{chr(10).join(f"  {row.name:19}{row.title}" for row in ROWS)}
+{_listed()}
 
-Targets are checked and reported; a missed one is no error. "?" after a verdict: at least a quarter of the rounds says
-otherwise. In brackets: the quartiles.
+Every row has several runs, each with new pools and new connections, and is written down after each of them. A row that
+has reached its time begins no further run: a slow machine gets fewer of them, and --resume does the rest.
+Figures are medians over the runs, in brackets the lowest and the highest. Targets are checked and reported; a missed
+one is no error. "?" after a verdict: at least one run says otherwise.
 """
 
 
@@ -44,39 +66,27 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="groups or rows, see below (default: all)")
     parser.add_argument("--quick", action="store_true", help="less of everything (also: QUICK=1 in the environment)")
-    parser.add_argument(
-        "--only", action="append", choices=[row.name for row in ROWS], metavar="ROW", help="only this row, see below"
-    )
-    parser.add_argument(
-        "--rounds", type=_positive, metavar="N", help="this many rounds instead of each row's own number"
-    )
     parser.add_argument("--json", type=Path, default=JSON, metavar="FILE", help="the results (default: %(default)s)")
-    parser.add_argument("--charts", action="store_true", help="draw the README's charts; needs the row 'crowd'")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--resume", action="store_true", help="keep the runs that the file has, and add what is missing")
+    how.add_argument("--fresh", action="store_true", help="forget all that the file has")
     arguments = parser.parse_args(given)
     arguments.quick = arguments.quick or os.environ.get("QUICK", "") not in {"", "0"}
-    if arguments.charts and arguments.only and "crowd" not in arguments.only:
-        parser.error("--charts needs the row 'crowd'")
+    try:
+        arguments.rows = chosen(arguments.names)
+    except LookupError as error:
+        parser.error(f"{error.args[0]}; there are {', '.join([*GROUPS, *(row.name for row in ROWS)])}")
     return arguments
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _facts(server: EmbeddedPostgres, *, quick: bool) -> dict[str, Any]:
-    packages = ("sqlalchemy", "psycopg2-binary", "psycopg", "psycopg-pool", "dbutils")
+def _machine() -> dict[str, Any]:
     return {
-        "python": platform.python_version(),
-        "postgresql": server.version,
-        **{name: version(name) for name in packages},
         "system": f"{platform.system()} {platform.machine()}",
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_before": _load(),
-        "quick": quick,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
     }
 
 
@@ -97,49 +107,76 @@ class _Progress:
             sys.stderr.flush()
 
 
-def _measure(rows: list[Row], bench: Bench, rounds: int | None, measured: list[Results]) -> None:
+def begun(path: Path, now: Document, *, fresh: bool) -> Document:
+    """The document to complete: the file's, if it was measured as we measure now.
+
+    Raises:
+        ResultsError: it was measured otherwise, or is no results; ``--fresh`` starts over.
+    """
+    if fresh or not path.exists():
+        return now
+    there = Document.load(path)
+    if not there.rows:
+        return now
+    now.check_same(there)
+    return there
+
+
+def results_of(row: Row, bench: Bench, known: RowResults | None) -> RowResults:
+    """What the file has of this row, if its runs are like those to come; else nothing yet."""
+    rounds = bench.pick(*row.rounds)
+    results = RowResults(row.name, row.title, row.notes, row.quantities, row.targets, rounds)
+    if known is not None and (known.title, known.quantities, known.rounds) == (row.title, row.quantities, rounds):
+        results.runs, results.took, results.load = known.runs, known.took, known.load
+    return results
+
+
+def _measure(row: Row, bench: Bench, document: Document, path: Path, *, resume: bool) -> None:
     progress = _Progress()
-    for row in rows:
-        began = time.monotonic()
-        try:
-            results = run(row, bench, rounds=rounds, progress=progress)
-        finally:
-            progress("")
-        measured.append(results)
-        print(f"{table(results)}\n  [{time.monotonic() - began:.0f} s]\n", flush=True)
+    results = results_of(row, bench, document.rows.get(row.name) if resume else None)
+    began = run_began = time.monotonic()
+    load = _load()
+    try:
+        for run in runs_of(row, bench, done=len(results.runs), progress=lambda what: progress(f"{row.name}: {what}")):
+            results.runs.append(run)
+            results.load.append(load)
+            results.took.append(time.monotonic() - run_began)
+            document.put(results, ORDER)
+            document.save(path)
+            run_began, load = time.monotonic(), _load()
+    finally:
+        progress("")
+        if results.runs:
+            print(f"{table(results)}\n  [{time.monotonic() - began:.0f} s]\n", flush=True)
 
 
 def main(given: list[str] | None = None) -> int:
     """Run what was asked for.
 
     Returns:
-        0 whatever the targets say; 130 after Ctrl-C, with what was measured until then.
+        0 whatever the targets say; 1 if the file cannot be completed; 130 after Ctrl-C: every run that ended is kept.
     """
     arguments = _arguments(given)
-    rows = [row for row in ROWS if not arguments.only or row.name in arguments.only]
-    measured: list[Results] = []
     interrupted = False
-    with start_server() as server:
-        facts = _facts(server, quick=arguments.quick)
-        print(", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
-        bench = Bench(account(server), arguments.quick)
+    with server.start_server() as running:
+        bench = Bench(server.account(running), arguments.quick)
+        document = Document(arguments.quick, _machine(), server.facts(bench.dsn))
+        print("\n".join(facts(document)) + "\n", flush=True)
         try:
-            _measure(rows, bench, arguments.rounds, measured)
+            document = begun(arguments.json, document, fresh=arguments.fresh)
+        except ResultsError as error:
+            print(f"{arguments.json}: {error}\nGive another --json, or --fresh to start over.", file=sys.stderr)
+            return 1
+        before = _load()
+        try:
+            for row in arguments.rows:
+                _measure(row, bench, document, arguments.json, resume=arguments.resume)
         except KeyboardInterrupt:
             interrupted = True
-            print("\ninterrupted; what was measured until then:")
-    facts |= {"load_after": _load(), "interrupted": interrupted}
-    write_json(arguments.json, measured, facts)
-    print(summary(verdict for results in measured for verdict in verdicts_of(results)))
-    before, after, processors = facts["load_before"], facts["load_after"], facts["processors"]
-    print(f"Load of the machine: {before} before, {after} after, on {processors} processors.")
+            print("\ninterrupted; --resume completes it")
+    print(summary(all_verdicts(document)))
+    print(f"Load of the machine: {before} before, {_load()} after, on {document.machine['processors']} processors.")
     print(f"Results: {arguments.json}")
-    if arguments.charts and not interrupted:
-        from benchmarks.charts import draw
-
-        crowd = next(results for results in measured if results.row.name == "crowd")
-        for path in draw(crowd, IMAGES):
-            print(f"Chart: {path.relative_to(ROOT)}")
     return 130 if interrupted else 0
 
 

@@ -1,4 +1,4 @@
-"""The pictures for the README, as plain SVG: how long borrowers wait, and who gets how much of the work.
+"""The pictures for the README, as plain SVG, from the results: how long borrowers wait, and who gets how much.
 
 The background is left alone and every colour is of middling brightness, so that they read on light and on dark pages.
 """
@@ -6,16 +6,13 @@ The background is left alone and every colour is of middling brightness, so that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from benchmarks.figures import jain
-from benchmarks.report import number
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Results
+from benchmarks.crowd import SHARES, WAITS
+from benchmarks.figures import NINES, median, median_curve
+from benchmarks.report import how_often, number
+from benchmarks.results import RowResults
 
 INK = "#7d858f"
 COLOURS = ("#e0632a", "#3d86d6", "#8f73d0", "#2f9e73", "#b98b27", "#c65b8d", "#6f8a96")
@@ -26,44 +23,38 @@ QUIETEST = 1e-6
 """Seconds: shorter waits are drawn as this long."""
 
 
-def draw(crowd: Results, folder: Path) -> list[Path]:
-    """Write both charts from the row that has the crowd; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    waits = {case: got["waits"] for case, got in crowd.series.items()}
-    rounds = {case: len(got["throughput"]) for case, got in crowd.samples.items()}
-    shares = {case: fair_shares(got["work per thread"], rounds[case]) for case, got in crowd.series.items()}
-    charts = {
-        "waiting-times.svg": waiting_times(waits, crowd.row.title),
-        "fairness.svg": fairness(shares, crowd.row.title),
+def draw(crowd: RowResults) -> dict[str, str]:
+    """Both charts, by file name, from the row that has the crowd. Every point is the median over the runs."""
+    title = f"{crowd.title}; no time between two borrows"
+    shapes = [run.shapes for run in crowd.runs]
+    curves = {case: median_curve([drawn[case][WAITS] for drawn in shapes]) for case in crowd.cases}
+    shares = {
+        case: [median(ranked) for ranked in zip(*(drawn[case][SHARES] for drawn in shapes), strict=True)]
+        for case in crowd.cases
     }
-    for name, text in charts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in charts]
-
-
-def fair_shares(work: Sequence[float], rounds: int) -> list[float]:
-    """The work of each thread in multiples of a fair share, the busiest thread first; the mean over the rounds.
-
-    Args:
-        work: what each thread did, sorted within its round, one round after the other.
-        rounds: how many rounds these are.
-    """
-    threads = len(work) // rounds
-    by_rank = [sum(work[rank::threads]) / rounds for rank in range(threads)]
-    fair = sum(by_rank) / threads
-    return [done / fair for done in by_rank]
+    index = {case: crowd.spread(case, "fairness").median for case in crowd.cases}
+    how = f"medians of {how_often(crowd)}"
+    return {
+        "waiting-times.svg": waiting_times(curves, title, how),
+        "fairness.svg": fairness(shares, index, title),
+    }
 
 
 # ---- the two charts
 
 
-def waiting_times(waits: Mapping[str, Sequence[float]], title: str) -> str:
+def waiting_times(waits: Mapping[str, Sequence[float]], title: str, how: str) -> str:
     """One line for each pool: the wait (up, logarithmic) that a share of all borrows (right) stayed below.
 
     The right side is stretched: each mark has ten times fewer borrows beyond it.
+
+    Args:
+        waits: a curve for each pool, see ``figures.curve``; in seconds.
+        title: the work.
+        how: how it was measured.
     """
     left, right, top, bottom, height = 70.0, 208.0, 76.0, 52.0, 440
-    curves = {case: _curve(values) for case, values in waits.items()}
+    curves = {case: [(step * NINES, wait) for step, wait in enumerate(points)] for case, points in waits.items()}
     nines = max(curve[-1][0] for curve in curves.values())
     longest = max(curve[-1][1] for curve in curves.values())
     low, high = math.log10(QUIETEST), math.ceil(math.log10(longest) * 2) / 2
@@ -93,28 +84,33 @@ def waiting_times(waits: Mapping[str, Sequence[float]], title: str) -> str:
         parts.append(f"<circle cx='{end_x:.1f}' cy='{ends[case]:.1f}' r='3.5' fill='{colour}'/>")
         label = f"{case}: {number(curve[-1][1], 'seconds')}"
         parts.append(_text(WIDTH - right + 12, labels[case] + 4, label, colour=colour, bold=case == next(iter(curves))))
-    parts.append(_text(WIDTH - right + 12, top - 14, "the longest wait", size=11))
+    parts.append(_text(WIDTH - right + 12, top - 14, f"longest wait, {how}", size=11))
     spoken = "; ".join(f"{case}: longest {number(curve[-1][1], 'seconds')}" for case, curve in curves.items())
     return _svg(height, f"Waiting times, {title}. {spoken}", parts)
 
 
-def fairness(shares: Mapping[str, Sequence[float]], title: str) -> str:
-    """A panel for each pool: one bar for each thread, the busiest first, in multiples of a fair share."""
-    left, panel, gap, top = 70.0, 74.0, 38.0, 88.0
+def fairness(shares: Mapping[str, Sequence[float]], index: Mapping[str, float], title: str) -> str:
+    """A panel for each pool: one bar for each thread, the busiest first, in multiples of a fair share.
+
+    Args:
+        shares: of each pool's threads.
+        index: each pool's Jain index.
+        title: the work.
+    """
+    left, panel, gap, top = 70.0, 74.0, 38.0, 104.0
     height = round(top + len(shares) * (panel + gap) + 14)
     most = max(max(values) for values in shares.values())
     full = WIDTH - left - 16
     parts = [
         _text(left, 26, "Who gets the connections", size=17, bold=True),
-        _text(left, 48, f"{title}: work done by each thread, the busiest first; the line is a fair share"),
+        _text(left, 48, title),
+        _text(left, 66, "Work done by each thread, the busiest first; the line is a fair share", size=11),
     ]
     for place, ((case, values), colour) in enumerate(zip(shares.items(), COLOURS, strict=False)):
         floor = top + place * (panel + gap) + panel
         pitch = full / len(values)
         parts.append(_text(left, floor - panel - 8, case, colour=colour, bold=True))
-        parts.append(
-            _text(left + full, floor - panel - 8, f"Jain's index {jain(values):.2f} (1 is fair)", anchor="end")
-        )
+        parts.append(_text(left + full, floor - panel - 8, f"Jain's index {index[case]:.2f} (1 is fair)", anchor="end"))
         for rank, share in enumerate(values):
             tall = share / most * panel
             parts.append(
@@ -124,25 +120,11 @@ def fairness(shares: Mapping[str, Sequence[float]], title: str) -> str:
         fair = floor - panel / most
         parts += [_line(left, floor, left + full, floor), _line(left, fair, left + full, fair, dashed=True)]
         parts.append(_text(left - 8, fair + 4, "1 ×", anchor="end", size=11))
-    spoken = "; ".join(f"{case}: {jain(values):.2f}" for case, values in shares.items())
+    spoken = "; ".join(f"{case}: {index[case]:.2f}" for case in shares)
     return _svg(height, f"Fairness, {title}. Jain's index: {spoken}", parts)
 
 
 # ---- what they are made of
-
-
-def _curve(values: Iterable[float]) -> list[tuple[float, float]]:
-    """Points ``(nines, wait)``: 0 nines is all, 1 is 90 %, 2 is 99 %; the last one is the longest wait of all."""
-    ordered = sorted(values)
-    count = len(ordered)
-    last = math.log10(count) if count > 1 else 1.0
-    steps = 240
-    points = []
-    for step in range(steps + 1):
-        nine = last * step / steps
-        points.append((nine, ordered[min(count - 1, int(count * (1 - 10**-nine)))]))
-    points[-1] = (last, ordered[-1])
-    return points
 
 
 def _marks(nines: float) -> list[tuple[str, float]]:

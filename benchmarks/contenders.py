@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg2
 import psycopg2.pool
@@ -28,6 +28,8 @@ FLOOR = "floor (no logic)"
 PSYCOPG = "psycopg_pool"
 THREADED = "ThreadedConnectionPool"
 DBUTILS = "DBUtils PooledDB"
+QUEUE_KEEPS = "QueuePool pool_size=max"
+DBUTILS_KEEPS = "DBUtils maxcached=0"
 
 TIMEOUT = 60.0
 """Seconds a borrower waits, in every pool: longer than any row runs."""
@@ -93,11 +95,21 @@ class Contender:
     number: Callable[[Any], int] = id
 
 
-Maker = Callable[[Source, int, int], Contender]
-"""Makes a warm pool on a source, that keeps so many connections and opens at most so many."""
+class Maker(Protocol):
+    """Makes a warm pool on a source.
+
+    Args:
+        source: where connections come from.
+        kept: connections open from the start, and kept.
+        most: connections at most.
+        timeout: seconds a borrower waits.
+    """
+
+    def __call__(self, source: Source, kept: int, most: int, timeout: float = TIMEOUT, /) -> Contender:
+        """Make it."""
 
 
-def elastic(source: Source, kept: int, most: int) -> Contender:
+def elastic(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
     """ElasticPool as it comes."""
     engine = create_engine(
         "postgresql+psycopg2://",
@@ -105,32 +117,37 @@ def elastic(source: Source, kept: int, most: int) -> Contender:
         poolclass=ElasticPool,
         min_size=kept,
         max_size=most,
-        pool_timeout=TIMEOUT,
+        pool_timeout=timeout,
     )
     return on_sqlalchemy(engine.pool, kept)
 
 
-def queue(source: Source, kept: int, most: int) -> Contender:
-    """SQLAlchemy's QueuePool as it comes, without validation."""
-    return _queue(source, kept, most, pre_ping=False)
+def queue(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
+    """SQLAlchemy's QueuePool without validation: ``pool_size`` connections are kept, the overflow is closed."""
+    return on_sqlalchemy(_queue(source, kept, most - kept, timeout), kept)
 
 
-def queue_ping(source: Source, kept: int, most: int) -> Contender:
+def queue_keeps(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
+    """SQLAlchemy's QueuePool with ``max_overflow=0``: it opens connections as they are needed and keeps all of them."""
+    return on_sqlalchemy(_queue(source, most, 0, timeout), kept)
+
+
+def queue_ping(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
     """SQLAlchemy's QueuePool with ``pool_pre_ping``."""
-    return _queue(source, kept, most, pre_ping=True)
+    return on_sqlalchemy(_queue(source, kept, most - kept, timeout, pre_ping=True), kept)
 
 
-def _queue(source: Source, kept: int, most: int, *, pre_ping: bool) -> Contender:
+def _queue(source: Source, size: int, overflow: int, timeout: float, *, pre_ping: bool = False) -> Pool:
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=source.connect,
         poolclass=QueuePool,
-        pool_size=kept,
-        max_overflow=most - kept,
-        pool_timeout=TIMEOUT,
+        pool_size=size,
+        max_overflow=overflow,
+        pool_timeout=timeout,
         pool_pre_ping=pre_ping,
     )
-    return on_sqlalchemy(engine.pool, kept)
+    return engine.pool
 
 
 class Floor(Pool):
@@ -156,7 +173,7 @@ class Floor(Pool):
         return "the floor"
 
 
-def floor(source: Source, kept: int, most: int) -> Contender:
+def floor(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
     """The least a SQLAlchemy pool can do."""
     return on_sqlalchemy(create_engine("postgresql+psycopg2://", creator=source.connect, poolclass=Floor).pool, 1)
 
@@ -180,7 +197,7 @@ def on_sqlalchemy(pool: Pool, kept: int) -> Contender:
     return contender
 
 
-def psycopg_pool(source: Source, kept: int, most: int) -> Contender:
+def psycopg_pool(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
     """psycopg_pool's ConnectionPool."""
     import psycopg
     from psycopg_pool import ConnectionPool
@@ -193,22 +210,31 @@ def psycopg_pool(source: Source, kept: int, most: int) -> Contender:
             connect = super().connect  # not within the lambda, where super() knows no class
             return source.noted(lambda: connect(conninfo, **options))
 
-    pool = ConnectionPool(source.dsn, connection_class=Noted, min_size=kept, max_size=most, timeout=TIMEOUT, open=True)
+    pool = ConnectionPool(source.dsn, connection_class=Noted, min_size=kept, max_size=most, timeout=timeout, open=True)
     pool.wait(TIMEOUT)
     return _get_and_put(pool.getconn, pool.putconn, pool.close)
 
 
-def threaded(source: Source, kept: int, most: int) -> Contender:
+def threaded(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
     """psycopg2's ThreadedConnectionPool."""
     pool = psycopg2.pool.ThreadedConnectionPool(kept, most, source.dsn, connection_factory=source.connect)
     return _get_and_put(pool.getconn, pool.putconn, pool.closeall)
 
 
-def dbutils(source: Source, kept: int, most: int) -> Contender:
-    """DBUtils' PooledDB, dedicated connections, waiting when all are out."""
+def dbutils(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
+    """DBUtils' PooledDB, dedicated connections, waiting when all are out; ``maxcached`` of them are kept."""
+    return _dbutils(source, kept, kept, most)
+
+
+def dbutils_keeps(source: Source, kept: int, most: int, timeout: float = TIMEOUT) -> Contender:
+    """DBUtils' PooledDB with its default ``maxcached=0``, which means that all connections are kept."""
+    return _dbutils(source, kept, 0, most)
+
+
+def _dbutils(source: Source, warm: int, maxcached: int, most: int) -> Contender:
     from dbutils.pooled_db import PooledDB  # type: ignore[import-untyped]
 
-    pool = PooledDB(_Creator(source), mincached=kept, maxcached=kept, maxconnections=most, blocking=True)
+    pool = PooledDB(_Creator(source), mincached=warm, maxcached=maxcached, maxconnections=most, blocking=True)
 
     def cycle(count: int) -> None:
         connection = pool.connection
@@ -268,5 +294,7 @@ MAKERS: dict[str, Maker] = {
     PSYCOPG: psycopg_pool,
     THREADED: threaded,
     DBUTILS: dbutils,
+    QUEUE_KEEPS: queue_keeps,
+    DBUTILS_KEEPS: dbutils_keeps,
 }
-"""Every pool, by the name it has in the tables."""
+"""Every pool, by name."""

@@ -11,9 +11,12 @@ from typing import Any
 
 from benchmarks import contenders
 from benchmarks.contenders import Contender, Source
-from benchmarks.figures import jain, quantile
+from benchmarks.figures import curve, fair_shares, jain, median
 from benchmarks.measure import Bench, Case, Reading
-from benchmarks.report import Quantity
+from benchmarks.results import Quantity
+
+WAITS, SHARES = "waits", "shares"
+"""The shapes: how long borrowers waited, and how much of the work each thread did."""
 
 QUANTITIES = (
     Quantity("throughput", "per second"),
@@ -39,10 +42,27 @@ def nothing(connection: Any) -> None:
     """Work: none. Only the pool is left."""
 
 
-def work_for(contender: Contender, work: Callable[[Any], None], threads: int, seconds: float) -> Reading:
-    """Let this many threads borrow, work and give back without pause, for this long.
+def work_for(
+    contender: Contender,
+    work: Callable[[Any], None],
+    *,
+    threads: int,
+    end: Callable[[], object],
+    think: Callable[[], object] | None = None,
+) -> Reading:
+    """Let this many threads borrow, work, give back and think, over and over.
 
-    A wait that is still on when time is up is counted when it ends, which it does at once: then the others stop.
+    A wait that is still on at the end is counted when it is over, which is at once: then the others stop.
+
+    Args:
+        contender: the pool.
+        work: what is done with each connection.
+        threads: how many.
+        end: returns when all shall stop (``sleep``, for so long).
+        think: what a thread does between two borrows; None: it borrows again at once.
+
+    Raises:
+        the first error of a thread.
     """
     waits: list[list[float]] = [[] for _ in range(threads)]
     done = [0] * threads
@@ -64,6 +84,8 @@ def work_for(contender: Contender, work: Callable[[Any], None], threads: int, se
                     give_back(connection)
                 if not stop:
                     done[me] += 1
+                if think is not None:
+                    think()
         except BaseException as error:  # noqa: BLE001 - told to the caller
             errors.append(error)
             gate.abort()
@@ -75,7 +97,9 @@ def work_for(contender: Contender, work: Callable[[Any], None], threads: int, se
     try:
         gate.wait(contenders.TIMEOUT)
         began = perf_counter()
-        time.sleep(seconds)
+        end()
+        while not (any(done) or errors):  # on a machine with no processor to spare
+            time.sleep(0.01)
     except threading.BrokenBarrierError:
         pass  # the error that broke it is raised below
     finally:
@@ -90,15 +114,22 @@ def work_for(contender: Contender, work: Callable[[Any], None], threads: int, se
     numbers = {
         "throughput": sum(done) / took,
         "longest wait": max(every),
-        "median wait": quantile(every, 0.5),
+        "median wait": median(every),
         "fairness": jain(done),
     }
-    return Reading(numbers, {"waits": every, "work per thread": sorted(done, reverse=True)})
+    return Reading(numbers, {WAITS: curve(every), SHARES: fair_shares(done)})
 
 
 @contextmanager
 def crowd_cases(
-    bench: Bench, *, names: tuple[str, ...], threads: int, connections: int, work: Callable[[Any], None], seconds: float
+    bench: Bench,
+    *,
+    names: tuple[str, ...],
+    threads: int,
+    connections: int,
+    work: Callable[[Any], None],
+    seconds: float,
+    think: Callable[[], object] | None = None,
 ) -> Iterator[Mapping[str, Case]]:
     """Cases of ``work_for``: each of these pools, all of its connections open."""
     with ExitStack() as stack:
@@ -106,9 +137,17 @@ def crowd_cases(
         for name in names:
             contender = contenders.MAKERS[name](Source(bench.dsn), connections, connections)
             stack.callback(contender.close)
-            cases[name] = _case(contender, work, threads, seconds)
+            cases[name] = _case(contender, work, threads, seconds, think)
         yield cases
 
 
-def _case(contender: Contender, work: Callable[[Any], None], threads: int, seconds: float) -> Case:
-    return lambda share: work_for(contender, work, threads, seconds * share)
+def _case(
+    contender: Contender,
+    work: Callable[[Any], None],
+    threads: int,
+    seconds: float,
+    think: Callable[[], object] | None,
+) -> Case:
+    return lambda share: work_for(
+        contender, work, threads=threads, end=lambda: time.sleep(seconds * share), think=think
+    )

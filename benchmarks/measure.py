@@ -1,16 +1,22 @@
-"""What is measured when: a row has cases, and every round runs each case once, in another order."""
+"""What is measured when.
+
+A row has cases. A *run* sets all of them up from nothing (new pools, new connections), warms them up and goes through
+some *rounds*; every round runs each case once, in another order, so whatever else the machine does meets all of them
+alike. A run's figure is the median of its rounds (or the worst, where a promise is about every single one).
+"""
 
 from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TypeVar
+from time import monotonic, perf_counter
+from typing import Literal, TypeVar
 
-from benchmarks.report import Quantity, Target
+from benchmarks.figures import median
+from benchmarks.results import Quantity, Run, Target
 
 T = TypeVar("T")
 
@@ -21,11 +27,11 @@ class Reading:
 
     Attributes:
         numbers: by the name of the quantity.
-        series: whole distributions behind them, for the charts.
+        shapes: what is drawn, by name: as many points in each round, or nearly.
     """
 
     numbers: Mapping[str, float]
-    series: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 Case = Callable[[float], Reading]
@@ -51,17 +57,20 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One piece of work, done by several pools.
+    """One piece of work, done by several pools. Where there are two numbers, the second is for a quick run.
 
     Attributes:
-        name: what ``--only`` takes.
+        name: what the command takes.
         title: the work, in one line.
-        notes: how to read it; the JSON and the table carry it.
+        notes: how to read it; the results carry it.
         quantities: what each case reads, in the order shown.
         targets: what is promised.
-        rounds: how many there are, and how many in a quick run.
+        runs: how many.
+        rounds: how many there are in each run.
+        seconds: no run begins that would probably end later than this after the first began. One always does.
+        warm_up: which runs begin with a little of each case that does not count. Never, where a case is long or makes
+            all that it needs itself.
         cases: sets everything up and gives the cases by name, then takes everything down.
-        once: one round without warming up, whatever the caller asks for: it is long, and does nothing.
     """
 
     name: str
@@ -69,18 +78,11 @@ class Row:
     notes: str
     quantities: tuple[Quantity, ...]
     targets: tuple[Target, ...]
+    runs: tuple[int, int] = (5, 2)
     rounds: tuple[int, int]
+    seconds: tuple[float, float]
+    warm_up: Literal["each run", "never"] = "each run"
     cases: Callable[[Bench], AbstractContextManager[Mapping[str, Case]]]
-    once: bool = False
-
-
-@dataclass
-class Results:
-    """All that a row's cases read: ``samples[case][quantity]`` has one number for each round."""
-
-    row: Row
-    samples: dict[str, dict[str, list[float]]]
-    series: dict[str, dict[str, list[float]]]
 
 
 WARM_UP = 0.15
@@ -93,62 +95,89 @@ def order(names: Sequence[str], number: int) -> list[str]:
     return turned[::-1] if number % 2 else turned
 
 
-def run(row: Row, bench: Bench, *, rounds: int | None, progress: Callable[[str], None]) -> Results:
-    """Measure one row.
+def runs_of(row: Row, bench: Bench, *, done: int = 0, progress: Callable[[str], None]) -> Iterator[Run]:
+    """Measure one row, run by run.
 
     Args:
         row: which.
         bench: where.
-        rounds: how many; None for the row's own number.
+        done: runs that are there already.
         progress: is told what is under way.
     """
-    count = 1 if row.once else rounds or bench.pick(*row.rounds)
-    samples: dict[str, dict[str, list[float]]] = {}
-    series: dict[str, dict[str, list[float]]] = {}
-    progress(f"{row.name}: setting up")
+    wanted, limit = bench.pick(*row.runs), bench.pick(*row.seconds)
+    began, longest = monotonic(), 0.0
+    for number in range(done, wanted):
+        run_began = monotonic()
+        if number > done and run_began - began + longest > limit:
+            return
+        yield one_run(row, bench, number, lambda what, number=number: progress(f"run {number + 1} of {wanted}, {what}"))
+        longest = max(longest, monotonic() - run_began)
+
+
+def one_run(row: Row, bench: Bench, number: int, progress: Callable[[str], None]) -> Run:
+    """Set a row's cases up, go through its rounds, and take everything down again.
+
+    Args:
+        row: which.
+        bench: where.
+        number: of the run; each begins with another case.
+        progress: is told what is under way.
+    """
+    numbers: dict[str, dict[str, list[float]]] = {}
+    shapes: dict[str, dict[str, list[Sequence[float]]]] = {}
+    rounds = bench.pick(*row.rounds)
+    progress("setting up")
     with row.cases(bench) as cases:
         names = list(cases)
         for name in names:
-            samples[name] = defaultdict(list)
-            series[name] = defaultdict(list)
-            if not row.once:
-                progress(f"{row.name}: warming up {name}")
+            numbers[name], shapes[name] = defaultdict(list), defaultdict(list)
+            if row.warm_up == "each run":
+                progress(f"warming up {name}")
                 cases[name](WARM_UP)
         gc.collect()
         gc.freeze()  # what was set up is not looked through again in every round
         try:
-            for number in range(count):
+            for place in range(rounds):
                 gc.collect()
-                for name in order(names, number):
-                    progress(f"{row.name}: round {number + 1} of {count}, {name}")
+                for name in order(names, number + place):
+                    progress(f"round {place + 1} of {rounds}, {name}")
                     reading = cases[name](1.0)
                     for quantity, value in reading.numbers.items():
-                        samples[name][quantity].append(value)
-                    for what, values in reading.series.items():
-                        series[name][what].extend(values)
+                        numbers[name][quantity].append(value)
+                    for what, points in reading.shapes.items():
+                        shapes[name][what].append(points)
         finally:
             gc.unfreeze()
-    return Results(row, samples, series)
+    over = {quantity.name: max if quantity.worst else median for quantity in row.quantities}
+    return Run(
+        {case: {quantity: over[quantity](values) for quantity, values in got.items()} for case, got in numbers.items()},
+        {case: {what: drawn[-1] for what, drawn in got.items()} for case, got in shapes.items() if got},
+    )
 
 
 TURNS = 5
 """How often a quick thing is timed in a round; the quickest counts, as with ``timeit``: the others were interrupted."""
 
 
-def time_per_call(cycle: Callable[[int], object], seconds: float = 0.001) -> Case:
+def time_per_call(
+    cycle: Callable[[int], object], seconds: float = 0.001, *, before: Callable[[], object] = lambda: None
+) -> Case:
     """A case that reads ``time``, the seconds per call, of something quick: the quickest of ``TURNS`` short turns.
 
     Args:
         cycle: does the work this many times.
         seconds: how long a turn lasts, about: shorter than what the system lets a process run at a stretch, so that
             most turns meet no interruption.
+        before: is done before each round, and is not timed; then a turn that is not timed either.
     """
     calls = 0
 
     def read(share: float) -> Reading:
         nonlocal calls
+        before()
         if not calls:
             calls = _calls_that_take(cycle, seconds)
+        cycle(calls)
         return Reading({"time": min(_timed(cycle, calls) for _ in range(TURNS)) / calls})
 
     return read

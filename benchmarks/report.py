@@ -1,106 +1,33 @@
-"""Targets and verdicts; tables for people, JSON for programs."""
+"""Figures in words, and tables for a terminal."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable
 
-from benchmarks.figures import Spread, ratios
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Results
-
-Unit = Literal["seconds", "per second", "index", "count"]
-Samples = Mapping[str, Mapping[str, Sequence[float]]]
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Something that is read, and its unit."""
-
-    name: str
-    unit: Unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A promise about one quantity of one case, or about its ratio to another case's.
-
-    Attributes:
-        quantity: of what.
-        of: whose.
-        to: over whose, for a ratio; None for the plain number.
-        at_most, at_least: the bound; exactly one of them.
-        aim: hoped for, not promised.
-    """
-
-    quantity: str
-    of: str
-    to: str | None = None
-    at_most: float | None = None
-    at_least: float | None = None
-    aim: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError("give at_most or at_least")
-
-    def holds(self, value: float) -> bool:
-        """Whether this value keeps the promise."""
-        if self.at_most is not None:
-            return value <= self.at_most
-        return self.at_least is not None and value >= self.at_least
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a target.
-
-    Attributes:
-        target: which.
-        value: the ratio, or the plain number, over the rounds.
-        holds: whether its median keeps the promise.
-        sure: whether its quartiles agree with the median on that.
-    """
-
-    target: Target
-    value: Spread
-    holds: bool
-    sure: bool
-
-
-def judge(target: Target, samples: Samples) -> Verdict:
-    """Compare, round by round.
-
-    Raises:
-        KeyError: the case or the quantity was not measured.
-    """
-    values = samples[target.of][target.quantity]
-    if target.to is not None:
-        values = ratios(values, samples[target.to][target.quantity])
-    spread = Spread.of(values)
-    holds = target.holds(spread.median)
-    sure = target.holds(spread.low) == target.holds(spread.high) == holds
-    return Verdict(target, spread, holds, sure)
-
-
-# ---- in words
+from benchmarks.figures import Spread
+from benchmarks.results import Document, RowResults, Unit, Verdict
 
 
 def number(value: float, unit: Unit) -> str:
     """A measured number with its unit, as a person would write it."""
     if unit == "seconds":
-        for factor, name in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-            if abs(value) * factor >= 1:
-                return f"{_digits(value * factor)} {name}"
-        return f"{_digits(value * 1e9)} ns" if value else "0 s"
+        factor, name = _scale(value)
+        return f"{_digits(value * factor)} {name}" if value else "0 s"
     if unit == "per second":
         return f"{value:,.0f}/s"
     return f"{value:,.3f}" if unit == "index" else f"{value:,.10g}"
+
+
+def spread(value: Spread, unit: Unit) -> str:
+    """A median and, in brackets and the same unit, the lowest and the highest run; ``5.43 µs (5.21-5.90)``."""
+    middle = number(value.median, unit)
+    if value.low == value.high:
+        return middle
+    if unit == "seconds":
+        factor, name = _scale(value.median or value.high)
+        return f"{_digits(value.median * factor)} {name} ({_digits(value.low * factor)}-{_digits(value.high * factor)})"
+    return f"{middle} ({number(value.low, unit).removesuffix('/s')}-{number(value.high, unit).removesuffix('/s')})"
 
 
 def ratio(value: float) -> str:
@@ -110,6 +37,19 @@ def ratio(value: float) -> str:
     return _digits(value)
 
 
+def ratio_spread(value: Spread) -> str:
+    """The median of some ratios, the lowest and the highest."""
+    middle = ratio(value.median)
+    return middle if value.low == value.high else f"{middle} ({ratio(value.low)}-{ratio(value.high)})"
+
+
+def _scale(seconds: float) -> tuple[float, str]:
+    for factor, name in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if abs(seconds) * factor >= 1:
+            return factor, name
+    return 1e9, "ns"
+
+
 def _digits(value: float) -> str:
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
@@ -117,95 +57,84 @@ def _digits(value: float) -> str:
     return f"{value:,.{min(places, 3)}f}"
 
 
-def sentence(verdict: Verdict, unit: Unit) -> str:
-    """A verdict in one line."""
+def sentence(verdict: Verdict) -> str:
+    """A verdict in one line, its word first."""
+    return f"{word(verdict):8}{claim(verdict)}"
+
+
+def word(verdict: Verdict) -> str:
+    """``holds``, ``MISSED`` or ``short`` (of an aim); with a question mark where a run says otherwise."""
+    said = "holds" if verdict.holds else "short" if verdict.target.aim else "MISSED"
+    return said if verdict.sure else said + "?"
+
+
+def claim(verdict: Verdict) -> str:
+    """The promise and the figure."""
     target, value = verdict.target, verdict.value
-    show = ratio if target.to is not None else lambda plain: number(plain, unit)
-    bound = target.at_most if target.at_most is not None else target.at_least
-    word = ("holds" if verdict.holds else "short" if target.aim else "MISSED") + ("" if verdict.sure else "?")
-    what = f"{target.quantity}, {target.of}" + (f" / {target.to}" if target.to is not None else "")
-    spread = f" ({show(value.low)} to {show(value.high)})" if value.count > 1 else ""
-    limit = ("at most " if target.at_most is not None else "at least ") + show(bound or 0.0)
-    return f"{word:8}{what}: {show(value.median)}{spread}; {'aim: ' if target.aim else ''}{limit}"
+    bound = target.at_most if target.at_most is not None else target.at_least or 0.0
+    what = f"{target.quantity}, {target.of}"
+    if target.to is None:
+        shown, limit = spread(value, verdict.unit), number(bound, verdict.unit)
+    else:
+        what, shown, limit = f"{what} / {target.to}", ratio_spread(value), ratio(bound)
+    way = "at most" if target.at_most is not None else "at least"
+    return f"{what}: {shown}; {'aim: ' if target.aim else ''}{way} {limit}"
 
 
-def table(results: Results) -> str:
-    """All of one row: a line for each case, then its targets."""
-    row = results.row
-    shown = [quantity for quantity in row.quantities if any(quantity.name in got for got in results.samples.values())]
-    lines = [["", *(quantity.name for quantity in shown)]]
-    rounds = 1
-    for case, got in results.samples.items():
-        cells = [case]
-        for quantity in shown:
-            values = got.get(quantity.name)
-            cells.append(_cell(Spread.of(values), quantity.unit) if values else "-")
-            rounds = max(rounds, len(values or ()))
-        lines.append(cells)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    body = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+def how_often(row: RowResults) -> str:
+    """How many runs and rounds a row's figures are of."""
+    runs, rounds = len(row.runs), row.rounds
+    said = "one run" if runs == 1 else f"{runs} runs"
+    return said if rounds == 1 else f"{said} of {rounds} rounds"
+
+
+def cells(row: RowResults) -> list[list[str]]:
+    """A line for the head and one for each case."""
+    shown = [
+        quantity for quantity in row.quantities if any(quantity.name in got for got in row.runs[0].numbers.values())
     ]
-    units = {quantity.name: quantity.unit for quantity in row.quantities}
-    verdicts = [f"  {sentence(verdict, units[verdict.target.quantity])}" for verdict in verdicts_of(results)]
-    head = f"{row.name}: {row.title} ({'one round' if rounds == 1 else f'{rounds} rounds'})"
-    return "\n".join([head, *body, *verdicts, *(f"  {line}" for line in row.notes.splitlines())])
+    return [
+        ["", *(quantity.name for quantity in shown)],
+        *(
+            [
+                case,
+                *(
+                    spread(row.spread(case, quantity.name), quantity.unit)
+                    if quantity.name in row.runs[0].numbers[case]
+                    else "-"
+                    for quantity in shown
+                ),
+            ]
+            for case in row.cases
+        ),
+    ]
 
 
-def _cell(spread: Spread, unit: Unit) -> str:
-    middle = number(spread.median, unit)
-    if spread.low == spread.high:
-        return middle
-    return f"{middle} ({number(spread.low, unit)} to {number(spread.high, unit)})"
-
-
-def verdicts_of(results: Results) -> list[Verdict]:
-    """What became of a row's targets."""
-    return [judge(target, results.samples) for target in results.row.targets]
+def table(row: RowResults) -> str:
+    """All of one row: a line for each case, then its targets and its notes."""
+    lines = cells(row)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    after = [*body, *map(sentence, row.verdicts()), *row.notes.splitlines()]
+    return "\n".join([f"{row.name}: {row.title} ({how_often(row)})", *(f"  {line}" for line in after)])
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
-    """The run in a few words."""
+    """The targets in a few words."""
     promised = [verdict for verdict in verdicts if not verdict.target.aim]
     kept = sum(verdict.holds for verdict in promised)
     unsure = sum(not verdict.sure for verdict in promised)
     text = f"{kept} of {len(promised)} targets hold"
     if unsure:
-        text += f"; {unsure} of the verdicts carry a question mark: a quarter of the rounds or more says otherwise"
+        text += f"; of {unsure} at least one run says otherwise than the median"
     return text + "."
 
 
-# ---- for programs
+def all_verdicts(document: Document) -> list[Verdict]:
+    """What became of every target."""
+    return [verdict for row in document.rows.values() for verdict in row.verdicts()]
 
 
-def document(everything: Sequence[Results], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything measured, in plain types: seconds, per second, or none of both; one sample for each round."""
-    return {"machine": dict(facts), "rows": {results.row.name: _row_document(results) for results in everything}}
-
-
-def _row_document(results: Results) -> dict[str, Any]:
-    row = results.row
-    return {
-        "title": row.title,
-        "notes": row.notes,
-        "units": {quantity.name: quantity.unit for quantity in row.quantities},
-        "cases": {
-            case: {quantity: {**asdict(Spread.of(values)), "samples": values} for quantity, values in got.items()}
-            for case, got in results.samples.items()
-        },
-        "targets": [
-            {
-                **{name: value for name, value in asdict(verdict.target).items() if value is not None},
-                "value": asdict(verdict.value),
-                "holds": verdict.holds,
-                "sure": verdict.sure,
-            }
-            for verdict in verdicts_of(results)
-        ],
-    }
-
-
-def write_json(path: Path, everything: Sequence[Results], facts: Mapping[str, Any]) -> None:
-    """Write the document, making the folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(everything, facts), indent=1) + "\n", encoding="utf-8")
+def facts(document: Document) -> list[str]:
+    """The machine and the server, a line each."""
+    return [", ".join(f"{name} {value}" for name, value in of.items()) for of in (document.machine, document.server)]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from dbkit.embedded import EmbeddedPostgres
+
+SHOWN = ("scram_iterations", "fsync", "synchronous_commit", "jit", "max_connections", "shared_buffers")
+"""Settings of the server that someone who wants to measure the same must know."""
 
 
 def start_server() -> EmbeddedPostgres:
@@ -25,3 +30,19 @@ def account(server: EmbeddedPostgres) -> str:
     statement = sql.SQL("CREATE ROLE bench LOGIN PASSWORD {}").format(sql.Literal(password))
     server.execute(statement)
     return server.url(user="bench", password=password, socket=True)
+
+
+def facts(dsn: str) -> dict[str, Any]:
+    """How the server is reached and set, as it says itself."""
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT inet_client_addr() IS NULL")
+            over = "unix socket" if cursor.fetchone() == (True,) else "TCP, loopback"
+            cursor.execute("SELECT name, current_setting(name) FROM unnest(%s) AS name", (list(SHOWN),))
+            values = dict(cursor.fetchall())
+        version = connection.info.parameter_status("server_version")
+        encrypted = "TLS" if connection.info.ssl_in_use else "none"
+    finally:
+        connection.close()
+    return {"postgresql": version, "connected over": over, "encryption": encrypted, **values}

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from benchmarks import contenders
-from benchmarks.contenders import ELASTIC, FLOOR, QUEUE, QUEUE_PING, Source
+from benchmarks.contenders import DBUTILS, ELASTIC, FLOOR, PSYCOPG, QUEUE, QUEUE_PING, THREADED, Source
 from benchmarks.measure import Bench, Case, Row, time_per_call
-from benchmarks.report import Quantity, Target
+from benchmarks.results import Quantity, Target
 
 
 @contextmanager
 def _cases(bench: Bench) -> Iterator[Mapping[str, Case]]:
     with ExitStack() as stack:
         cases: dict[str, Case] = {}
-        for name, make in contenders.MAKERS.items():
-            contender = make(Source(bench.dsn), 2, 10)
+        for name in (ELASTIC, QUEUE, QUEUE_PING, FLOOR, PSYCOPG, THREADED, DBUTILS):
+            contender = contenders.MAKERS[name](Source(bench.dsn), 2, 10)
             stack.callback(contender.close)
             cases[name] = time_per_call(contender.cycle)
         yield cases
@@ -35,6 +35,7 @@ ROW = Row(
         Target(quantity="time", of=QUEUE_PING, to=ELASTIC, at_least=12.0),
         Target(quantity="time", of=ELASTIC, to=FLOOR, at_most=1.2, aim=True),
     ),
-    rounds=(200, 30),
+    rounds=(40, 10),
+    seconds=(20, 5),
     cases=_cases,
 )

@@ -9,7 +9,7 @@ from time import perf_counter
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from benchmarks.measure import Bench, Case, Reading, Row
-from benchmarks.report import Quantity, Target
+from benchmarks.results import Quantity, Target
 from dbkit import DatabaseConnectionManager
 
 ROWS, QUICK = 100_000, 5_000
@@ -70,6 +70,8 @@ ROW = Row(
     notes=f"The table is empty before. A quick run: {QUICK:,} rows.",
     quantities=(Quantity("time", "seconds"),),
     targets=(Target(quantity="time", of=ADD, to=COPY, at_least=10.0),),
-    rounds=(5, 2),
+    runs=(3, 2),
+    rounds=(1, 1),
+    seconds=(90, 10),
     cases=_cases,
 )

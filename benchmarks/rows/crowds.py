@@ -9,13 +9,13 @@ from typing import Any
 from benchmarks.contenders import DBUTILS, ELASTIC, PSYCOPG, QUEUE, QUEUE_PING
 from benchmarks.crowd import QUANTITIES, crowd_cases, nothing, statement
 from benchmarks.measure import Bench, Row
-from benchmarks.report import Target
+from benchmarks.results import Target
 
 CONNECTIONS = 8
 SERVER_TIME = "SELECT pg_sleep(0.002)"
 RUN_NOTE = (
-    "Each pool runs for {full:g} s a round ({quick:g} s in a quick run); where some threads never get a turn, their\n"
-    "wait is the whole run, so the ratio of the longest waits grows with its length."
+    "No time between two borrows. Each pool works for {full:g} s a run ({quick:g} s in a quick one); where some\n"
+    "threads never get a turn, they wait all that time, so the ratio of the longest waits grows with its length."
 )
 
 
@@ -27,7 +27,7 @@ def _row(
     work: Callable[[Any], None],
     pools: tuple[str, ...],
     seconds: tuple[float, float],
-    rounds: tuple[int, int],
+    limits: tuple[float, float],
     targets: tuple[Target, ...],
 ) -> Row:
     def cases(bench: Bench) -> AbstractContextManager[Any]:
@@ -46,7 +46,8 @@ def _row(
         notes=RUN_NOTE.format(full=seconds[0], quick=seconds[1]),
         quantities=QUANTITIES,
         targets=targets,
-        rounds=rounds,
+        rounds=(1, 1),
+        seconds=limits,
         cases=cases,
     )
 
@@ -65,8 +66,8 @@ ROWS = (
         threads=64,
         work=statement("SELECT 1"),
         pools=(ELASTIC, QUEUE, QUEUE_PING, PSYCOPG, DBUTILS),
-        seconds=(3.0, 1.0),
-        rounds=(5, 2),
+        seconds=(2.5, 0.5),
+        limits=(75, 8),
         targets=(*_targets(1.1, 1 / 40), Target(quantity="fairness", of=ELASTIC, at_least=0.9)),
     ),
     _row(
@@ -76,7 +77,7 @@ ROWS = (
         work=statement(SERVER_TIME),
         pools=(ELASTIC, QUEUE, PSYCOPG),
         seconds=(2.0, 0.5),
-        rounds=(5, 2),
+        limits=(36, 5),
         targets=_targets(1.0, 1 / 20),
     ),
     _row(
@@ -86,7 +87,7 @@ ROWS = (
         work=statement("SELECT 1"),
         pools=(ELASTIC, QUEUE, PSYCOPG),
         seconds=(2.0, 0.5),
-        rounds=(5, 2),
+        limits=(36, 5),
         targets=_targets(1.0, 1 / 20),
     ),
     _row(
@@ -96,7 +97,7 @@ ROWS = (
         work=nothing,
         pools=(ELASTIC, QUEUE, PSYCOPG),
         seconds=(2.0, 0.5),
-        rounds=(5, 2),
+        limits=(36, 5),
         targets=_targets(1.0, 1 / 20),
     ),
 )

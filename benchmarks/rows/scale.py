@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from benchmarks import contenders
 from benchmarks.contenders import Source
 from benchmarks.measure import Bench, Case, Row, time_per_call
-from benchmarks.report import Quantity, Target
+from benchmarks.results import Quantity, Target
 from dbkit.pool.elastic import ElasticPool
 from dbkit.runtime.threads import ThreadWaiter
 
@@ -110,7 +110,8 @@ ROWS = (
         notes="",
         quantities=(Quantity("time", "seconds"),),
         targets=_flat(tuple(map(_idle, SIZES))),
-        rounds=(200, 30),
+        rounds=(40, 10),
+        seconds=(15, 4),
         cases=_idle_cases,
     ),
     Row(
@@ -119,7 +120,8 @@ ROWS = (
         notes="The pool's own code, without the threads: ten thousand of those would measure the system's scheduler.",
         quantities=(Quantity("time", "seconds"),),
         targets=_flat(tuple(map(_waiting, LINES))),
-        rounds=(200, 30),
+        rounds=(40, 10),
+        seconds=(15, 4),
         cases=_line_cases,
     ),
 )

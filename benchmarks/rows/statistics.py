@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from benchmarks.measure import Bench, Case, Reading, Row, time_per_call
-from benchmarks.report import Quantity, Target
+from benchmarks.results import Quantity, Target
 from dbkit.core.stats import Histogram
 
 ADD = "Histogram.add"
@@ -43,6 +43,7 @@ ROW = Row(
     ),
     quantities=(Quantity("time", "seconds"),),
     targets=(Target(quantity="time", of=ADD, at_most=0.3e-6),),
-    rounds=(200, 30),
+    rounds=(40, 10),
+    seconds=(5, 2),
     cases=_cases,
 )

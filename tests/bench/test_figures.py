@@ -1,4 +1,4 @@
-"""The benchmarks' arithmetic: quantiles, Jain's index, ratios, what counts as stranded, and the order of rounds."""
+"""The benchmarks' arithmetic: quantiles, Jain's index, spreads, ratios, curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import Spread, jain, quantile, ratios
+from benchmarks.figures import Spread, curve, fair_shares, jain, median_curve, quantile, ratios
 
 numbers = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 
@@ -49,12 +49,34 @@ def test_jain_is_between_one_nth_and_one_and_knows_no_unit(work: list[int], fact
     assert jain([done * factor for done in work]) == pytest.approx(index)
 
 
-def test_a_spread_is_the_median_and_the_quartiles() -> None:
-    assert Spread.of([4, 1, 3, 2, 5]) == Spread(3, 2, 4, 5)
+def test_a_spread_is_the_median_the_lowest_and_the_highest() -> None:
+    assert Spread.of([4, 1, 3, 2, 5]) == Spread(3, 1, 5, 5)
 
 
-def test_ratios_pair_the_rounds() -> None:
-    assert ratios([2.0, 30.0], [1.0, 10.0]) == [2.0, 3.0]  # the second round was ten times slower for both
+def test_ratios_pair_the_runs() -> None:
+    assert ratios([2.0, 30.0], [1.0, 10.0]) == [2.0, 3.0]  # the second run was ten times slower for both
     assert ratios([0.0, 1.0], [0.0, 0.0]) == [1.0, float("inf")]
     with pytest.raises(ValueError, match="argument 2"):
         ratios([1.0, 2.0], [1.0])
+
+
+@given(numbers)
+def test_a_curve_rises_from_the_lowest_value_to_the_highest(values: list[float]) -> None:
+    points = curve(values)
+    assert points == sorted(points)
+    assert (points[0], points[-1]) == (min(values), max(values))
+
+
+def test_a_curve_has_a_point_for_each_tenth_of_a_nine() -> None:
+    points = curve([float(number) for number in range(1000)])
+    assert len(points) == 32  # 0 to 3 nines, and the end
+    assert points[10] == 900  # one nine: 90 % stay below
+    assert points[20] == 990
+
+
+def test_the_median_curve_reaches_as_far_as_all_do_and_ends_at_the_median_of_the_ends() -> None:
+    assert median_curve([[1, 2, 3, 9], [2, 3, 5], [3, 4, 4, 7]]) == [2, 3, 7]
+
+
+def test_fair_shares_are_multiples_of_the_mean_the_busiest_first() -> None:
+    assert fair_shares([10, 30, 20, 20]) == [1.5, 1.0, 1.0, 0.5]

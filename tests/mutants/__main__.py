@@ -144,7 +144,9 @@ def main() -> int:
     if asked.list:
         print("\n".join(mutant.name for mutant in mutants))
         return 0
-    hypothesis_settings.register_profile("mutants", deadline=None, phases=[Phase.generate], derandomize=True, database=None)
+    hypothesis_settings.register_profile(
+        "mutants", deadline=None, phases=[Phase.generate], derandomize=True, database=None
+    )
     hypothesis_settings.load_profile("mutants")
     began, excuses, found = time.monotonic(), excused(), {}
     for tests in {tuple(NARROWEST[path]): None for path in paths}:
@@ -152,7 +154,9 @@ def main() -> int:
         trial = Trial(theirs, asked.workers)
         if trial.mutants:
             alone = ["-p", "no:xdist", "-p", "no:cacheprovider", f"--confcutdir={Path(tests[0]).parent}"]
-            pytest.main(["-q", "--no-header", *alone, "-o", "addopts=", "-o", "filterwarnings=", *tests], plugins=[trial])
+            pytest.main(
+                ["-q", "--no-header", *alone, "-o", "addopts=", "-o", "filterwarnings=", *tests], plugins=[trial]
+            )
             found.update(trial.found)
     survived = [name for name, result in found.items() if result == SURVIVED]
     unexcused = [name for name in survived if name not in excuses]
