@@ -46,6 +46,8 @@ class LendingPool(LedgerDriver):
 
     _fit_to_keep: Callable[[Any], bool]
     """Says of a connection that comes back whether it may be used again."""
+    _keeps_manners: bool
+    """Whether a connection that comes back is put back as it was opened: not where the user wants no reset."""
 
     def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
         super().__init__(policy, **arguments)
@@ -190,7 +192,7 @@ class LendingPool(LedgerDriver):
         connection = slot.dbapi_connection
         if connection is None:
             self._enter(slot, CloseReason.INVALIDATED if slot.generation < 0 else CloseReason.DETACHED)
-        elif not self._fit_to_keep(connection):
+        elif not self._fit_to_keep(connection) or not self._has_manners(slot, connection):
             self._enter(slot, CloseReason.UNFIT)
         else:
             try:
@@ -199,6 +201,20 @@ class LendingPool(LedgerDriver):
             except BaseException:  # interrupted, perhaps after it lay idle and before anybody was told
                 self._enter(slot)
                 raise
+
+    def _has_manners(self, slot: PooledSlot, connection: Any) -> bool:
+        """Have the connection behave as it did when it was opened. False: that cannot be done."""
+        driver = self.driver
+        if not self._keeps_manners:
+            return True
+        if not driver.behaves_as(connection, slot.manners):
+            try:
+                driver.set_state(connection, slot.manners)
+            except Exception:
+                logger.warning("%s: a connection could not be put back as it was opened", log_label(self), exc_info=True)
+                return False
+            return driver.close_cursors(connection) and driver.is_clean(connection)
+        return driver.close_cursors(connection)
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         seconds = now - slot.borrowed_at

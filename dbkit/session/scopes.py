@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import exc
-
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.commits import nothing_committed
 from dbkit.pool.server_checks import is_demoted
 from dbkit.session.connection_state import IN_TRANSACTION, restore, send
 
@@ -114,10 +113,7 @@ def _commit(driver: Driver, connection: Any) -> None:
     if driver.closed_by_borrower(connection):
         return  # as it may; that rolled back
     if driver.transaction(connection) is Transaction.FAILED:
-        raise exc.PendingRollbackError(
-            "Nothing was committed: an error inside the block had aborted the transaction. "
-            "Let the error out of the block, or call rollback() where it is handled."
-        )
+        raise nothing_committed()
     connection.commit()
     if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
         send(connection, "COMMIT")
