@@ -15,6 +15,7 @@ from dbkit.drivers import for_dialect
 from dbkit.drivers.base import Transaction
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import Dialect
 
 _LOST = "_dbkit_lost_at_commit"
@@ -50,7 +51,23 @@ def check_commits(dialect: Dialect) -> None:
                 setattr(error, _LOST, True)
             raise
 
-    dialect.do_commit = do_commit  # type: ignore[method-assign]
+    commit_twophase, prepare_twophase = dialect.do_commit_twophase, dialect.do_prepare_twophase
+
+    def refuse_aborted(connection: Connection) -> None:
+        if driver.transaction(connection.connection.dbapi_connection) is Transaction.FAILED:
+            raise nothing_committed()  # the rollback is SQLAlchemy's: the drivers have a call of its own for it
+
+    def do_prepare_twophase(connection: Connection, xid: Any) -> None:
+        refuse_aborted(connection)
+        prepare_twophase(connection, xid)
+
+    def do_commit_twophase(connection: Connection, xid: Any, is_prepared: bool = True, recover: bool = False) -> None:
+        if not is_prepared:
+            refuse_aborted(connection)
+        commit_twophase(connection, xid, is_prepared=is_prepared, recover=recover)
+
+    for method in (do_commit, do_prepare_twophase, do_commit_twophase):
+        setattr(dialect, method.__name__, method)
 
 
 def nothing_committed() -> exc.PendingRollbackError:

@@ -65,7 +65,7 @@ def close(cursor: Any) -> None:
     """
     try:
         cursor.close()
-    except Exception:  # noqa: BLE001 - any driver's own error
-        # A server-side cursor of a transaction that is over. This failed close has begun a transaction and aborted it,
-        # and in an aborted one psycopg2 closes a cursor without asking the server.
-        cursor.close()
+    except Exception:  # any driver's own error
+        # psycopg2 refuses to close a server-side cursor whose transaction is over, and every other use of it, too.
+        if getattr(cursor, "name", None) is None or getattr(cursor, "withhold", True):
+            raise

@@ -39,6 +39,7 @@ from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
 from dbkit.pool.internals import forget_first_connect, log_label
 from dbkit.pool.slot import PooledSlot
+from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.runtime.threads import ThreadRuntime, ThreadWaiter
 
 if TYPE_CHECKING:
@@ -208,11 +209,18 @@ class LedgerDriver(Pool):
 
     def _open(self, slot: PooledSlot) -> None:
         began = monotonic()
+        deadline = current_deadline.get()  # of the borrower it is for: this runs in its context variables
+        if deadline is not None:
+            deadline.connecting()
         try:
             slot.get_connection()
         except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
+            if deadline is not None:
+                deadline.connected()
             self._failed_to_open(slot, error, began)
         else:
+            if deadline is not None:
+                deadline.connected()
             self._opened(slot, monotonic() - began)
         self._set_alarm()
 

@@ -18,9 +18,10 @@ from dbkit.core.types import Refused, State
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.creator import Creator
 from dbkit.pool.driver import TRY_AGAIN, LedgerDriver, is_silent
-from dbkit.pool.errors import PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
+from dbkit.pool.errors import DeadlineExceeded, PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
 from dbkit.pool.internals import creator_of, log_label
+from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.runtime.stacks import call_site
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class LendingPool(LedgerDriver):
 
     def _timeout_of_this_borrow(self) -> float:
         given = _borrow_timeout.get()
-        return given[1] if given is not None and given[0] is self._ref else self.policy.timeout
+        timeout = given[1] if given is not None and given[0] is self._ref else self.policy.timeout
+        deadline = current_deadline.get()
+        return timeout if deadline is None else max(0.0, min(timeout, deadline.left()))
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
@@ -134,6 +137,10 @@ class LendingPool(LedgerDriver):
             self._tell("not_served", NotServed(seconds=now - began, error=error))
             waiter.error = None  # another such cycle
             raise
+        finally:
+            deadline = current_deadline.get()
+            if deadline is not None:
+                deadline.stood_in_line(began, monotonic())
 
     def _join(self, waiter: ThreadWaiter, suspect: PooledSlot | None) -> None:
         """Stand in line; in front, if the slot that this borrower was lent is suspect."""
@@ -174,6 +181,14 @@ class LendingPool(LedgerDriver):
         """Raise the error of a borrower whose time is up. Those that time out together share one look at the pool."""
         standstill = self._report.get(began, self._describe)
         message = why_timed_out(waited, standstill, asking=self._runtime.who(), began=began)
+        deadline = current_deadline.get()
+        if deadline is not None and deadline.left() <= 0:
+            spent = deadline.spent(in_line_since=began)
+            raise DeadlineExceeded(
+                f"the deadline of {deadline.seconds:g} s is past: {spent}. {message}",
+                seconds=deadline.seconds,
+                spent=spent,
+            ) from self._ledger.reconnecting.last_error
         raise PoolTimeoutError(message) from self._ledger.reconnecting.last_error
 
     def _describe(self) -> Standstill:
@@ -211,7 +226,9 @@ class LendingPool(LedgerDriver):
             try:
                 driver.set_state(connection, slot.manners)
             except Exception:
-                logger.warning("%s: a connection could not be put back as it was opened", log_label(self), exc_info=True)
+                logger.warning(
+                    "%s: a connection could not be put back as it was opened", log_label(self), exc_info=True
+                )
                 return False
             return driver.close_cursors(connection) and driver.is_clean(connection)
         return driver.close_cursors(connection)

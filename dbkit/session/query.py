@@ -20,6 +20,8 @@ from sqlalchemy import Connection, Executable, event, exc, text
 from sqlalchemy.engine import result_tuple
 
 from dbkit.drivers import for_dialect
+from dbkit.runtime.deadlines import current as current_deadline
+from dbkit.session.limits import impose_limits, is_limited, limited
 from dbkit.session.result import QueryResult
 from dbkit.session.single_statement import single_statement
 
@@ -38,7 +40,14 @@ _LONG = 20_000
 _notices = logging.getLogger("sqlalchemy.dialects.postgresql")
 
 
-def execute_query(engine: Engine, query: str | Executable, params: Params = None) -> QueryResult:
+def execute_query(
+    engine: Engine,
+    query: str | Executable,
+    params: Params = None,
+    *,
+    timeout: float | None = None,
+    read_only: bool = False,
+) -> QueryResult:
     """Execute one statement, commit it, and return all its rows.
 
     Args:
@@ -49,6 +58,8 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
             ``\\:`` for a colon that could be one (``'10:30'`` and ``now()::date`` cannot), ``CAST(:name AS int)`` for a
             cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
             ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing.
+        timeout: seconds that the statement, and each wait for a lock, may take on the server; None for no limit.
+        read_only: the server refuses to write.
 
     Returns:
         A ``QueryResult``; empty, with a ``rowcount``, where the statement returns no rows.
@@ -60,11 +71,20 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         sqlalchemy.exc.ArgumentError: ``query`` or ``params`` is of no type described above.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
+        DeadlineExceeded: the time of ``db.deadline`` is over.
 
     A single statement costs one round trip. An engine with an ``isolation_level`` runs it in a transaction at that
-    level, in three. A text of several statements gives the result that the driver gives: psycopg2 the last one's,
-    psycopg 3 the first one's. Safe to call from any number of threads.
+    level, in three. With ``timeout`` or ``read_only``, or within ``db.deadline``, it runs in a transaction too, in four
+    (so not ``VACUUM`` and the like). A text of several statements gives the result that the driver gives: psycopg2 the
+    last one's, psycopg 3 the first one's. Safe to call from any number of threads.
     """
+    if timeout is None and not read_only and current_deadline.get() is None:
+        return _execute(engine, query, params)
+    with limited(timeout, read_only=read_only):
+        return _execute(engine, query, params)
+
+
+def _execute(engine: Engine, query: str | Executable, params: Params) -> QueryResult:
     if isinstance(query, str):
         if params is None:
             return _plain(engine, query)
@@ -189,6 +209,11 @@ def _positional(params: Sequence[Any]) -> tuple[Any, ...]:
 def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult[Any]]) -> QueryResult:
     with engine.connect() as connection:
         driver = for_dialect(engine.dialect)
+        if is_limited():
+            impose_limits(connection)
+            result = _detached(run(connection))
+            connection.commit()
+            return result
         alone = (
             single_statement(driver, connection.connection.dbapi_connection, engine.dialect)
             if driver.has_autocommit
@@ -204,6 +229,8 @@ def _many(engine: Engine, statement: Executable, params: Sequence[Mapping[str, A
     touched: list[int] = []
     with engine.begin() as connection:
         # SQLAlchemy sends large inserts in batches, and its rowcount is the last one's
+        if is_limited():
+            impose_limits(connection)
         event.listen(connection, "after_cursor_execute", lambda _, cursor, *_more: touched.append(cursor.rowcount))
         result = _detached(connection.execute(statement, list(params), execution_options=_WHOLE_RESULT))
     if result.columns or min(touched, default=-1) < 0:
