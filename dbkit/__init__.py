@@ -17,17 +17,19 @@ from dbkit.errors import (
 from dbkit.manager import DatabaseConnectionManager
 from dbkit.naming import NAMING_CONVENTION
 from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
-from dbkit.session.errors import ResultUnreadableError
+from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
+from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
 from dbkit.session.result import QueryResult
 from dbkit.settings import DatabaseSettings
 
 __all__ = [
     "NAMING_CONVENTION",
+    "CommitOutcomeUnknown",
     "CredentialError",
     "DatabaseConnectionManager",
     "DatabaseSettings",
     "DbkitError",
+    "DeadlineExceeded",
     "ElasticPool",
     "EmbeddedServerError",
     "ExtraMissingError",

@@ -15,7 +15,8 @@ from sqlalchemy import URL, Connection, create_engine, exc
 from dbkit.connector import Connector, origins
 from dbkit.core.policy import NAMES
 from dbkit.credentials.resolve import choose
-from dbkit.drivers import dbapi_module
+from dbkit.drivers import dbapi_module, for_dialect
+from dbkit.drivers.commits import check_commits
 from dbkit.errors import Fault
 from dbkit.pool.elastic import ElasticPool
 
@@ -86,7 +87,7 @@ def build_engine(
         chosen,
         partial(_refusal, settings),
         origins=origins(settings, chosen if credential is not None else None),
-        connect=lambda **given: dbapi.connect(**(of_the_dialect | given)),
+        connect=lambda **given: for_dialect(engine.dialect).connect(**(of_the_dialect | given)),
         failures=(dbapi.Error, UnicodeDecodeError),
     )
     policy = asdict(settings.policy)
@@ -98,6 +99,7 @@ def build_engine(
         **policy,
         **options,
     )
+    check_commits(engine.dialect)
     # With psycopg 3 the dialect asks each connection to share its adapters (JSON, hstore, ...); psycopg2's does not.
     of_the_dialect.update(engine.dialect.create_connect_args(URL.create(engine.url.drivername))[1])
     return engine

@@ -32,8 +32,13 @@ def for_dialect(dialect: Dialect | None) -> Driver:
 
 
 def for_connection(connection: object) -> Driver:
-    """The driver that a connection's class comes from, or a class that it inherits from."""
+    """The driver that the class of a connection (or of an error) comes from, or a class that it inherits from."""
     return _of_class(type(connection))  # type: ignore[arg-type]  # mypy looks at the hash of its instances
+
+
+def sqlstate_of(error: BaseException | None) -> str | None:
+    """The SQLSTATE of a driver's error, of whatever driver; None where it has none."""
+    return None if error is None else for_connection(error).sqlstate(error)
 
 
 def dbapi_module(name: str) -> ModuleType:

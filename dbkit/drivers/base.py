@@ -64,6 +64,17 @@ class Driver:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 
+    def connect(self, **params: Any) -> Any:
+        """Open a connection that remembers its cursors, for ``close_cursors``.
+
+        Args:
+            params: for the driver's own ``connect``.
+
+        Raises:
+            the driver's own error.
+        """
+        self._cannot("open a connection by itself")
+
     # ---- no round trip
 
     def is_open(self, connection: Any) -> bool:
@@ -188,8 +199,13 @@ class Driver:
     # ---- how the connection behaves, on the client's side
 
     def state(self, connection: Any) -> object:
-        """All that the driver lets a borrower change on a connection object. Equal states behave the same."""
+        """All that the driver lets a borrower change on a connection object: the mode of transactions, factories,
+        what it registered for this connection alone, the client's encoding. Equal states behave the same."""
         return None
+
+    def behaves_as(self, connection: Any, state: Any) -> bool:
+        """Whether ``state(connection)`` would equal ``state``. Cheap: the pool asks it at each return."""
+        return True
 
     def set_state(self, connection: Any, state: Any) -> None:
         """Make the connection behave as when ``state`` was taken of it. It must be outside any transaction."""
@@ -205,6 +221,14 @@ class Driver:
         """Whether the connection's transactions have a level, read-only or deferrable of their own, which have no
         effect in autocommit mode."""
         return False
+
+    def close_cursors(self, connection: Any) -> bool:
+        """Close the cursors that the borrower made and left open, as far as the connection remembers them.
+
+        Returns:
+            Whether the connection is fit to be kept.
+        """
+        return True
 
     def closed_by_borrower(self, connection: Any) -> bool:
         """Whether the connection was closed by ``close()``, rather than lost."""

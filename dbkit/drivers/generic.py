@@ -36,6 +36,18 @@ class ByConnection(Driver):
     def encoding(self, connection: Any) -> str | None:
         return self._of(connection).encoding(connection)
 
+    def state(self, connection: Any) -> object:
+        return self._of(connection).state(connection)
+
+    def behaves_as(self, connection: Any, state: Any) -> bool:
+        return self._of(connection).behaves_as(connection, state)
+
+    def set_state(self, connection: Any, state: Any) -> None:
+        self._of(connection).set_state(connection, state)
+
+    def close_cursors(self, connection: Any) -> bool:
+        return self._of(connection).close_cursors(connection)
+
     def leave_transaction(self, connection: Any) -> None:
         self._of(connection).leave_transaction(connection)
 

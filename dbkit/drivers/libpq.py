@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.cursors import close, still_open
+
+_NONE: dict[int, Any] = {}
 
 
 class LibpqDriver(Driver):
@@ -37,6 +40,18 @@ class LibpqDriver(Driver):
         if self.transaction(connection) is not Transaction.NONE:
             connection.rollback()
 
+    def close_cursors(self, connection: Any) -> bool:
+        left = still_open(getattr(connection, "dbkit_cursors", _NONE))  # not every connection was opened by dbkit
+        if not left:
+            return True
+        try:
+            for cursor in left:
+                close(cursor)
+            self.leave_transaction(connection)
+        except Exception:  # noqa: BLE001 - a cursor that cannot be closed goes with its connection
+            return False
+        return self.is_clean(connection)
+
     def discard_session(self, connection: Any) -> bool:
         if not self.is_clean(connection):
             return False
@@ -67,3 +82,8 @@ class LibpqDriver(Driver):
 
     def _execute_once(self, cursor: Any, statement: str) -> None:
         cursor.execute(statement)
+
+
+def plain_encoding(encoding: str) -> str:
+    """An encoding's name as the server compares it."""
+    return "".join(filter(str.isalnum, encoding)).upper()

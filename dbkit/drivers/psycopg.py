@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.adapt import AdaptersMap
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.libpq import LibpqDriver
+from dbkit.drivers.cursors import remembering
+from dbkit.drivers.libpq import LibpqDriver, plain_encoding
 
 _TRANSACTIONS = tuple(Transaction)
 
@@ -30,12 +32,19 @@ class PsycopgState:
     server_cursor_factory: Any
     prepare_threshold: int | None
     prepared_max: int | None
+    encoding: bytes | None
+    adapters: AdaptersMap = field(compare=False)
+    """A copy: it shares what is registered with the connection's own until either is changed."""
+    registered: tuple[Any, ...]
 
 
 class PsycopgDriver(LibpqDriver):
     """The driver that ``postgresql+psycopg://`` names, on its synchronous connections."""
 
     placeholders = "sbt"
+
+    def connect(self, **params: Any) -> Any:
+        return remembering(psycopg.Connection).connect(**params)  # type: ignore[attr-defined]
 
     def transaction(self, connection: Any) -> Transaction:
         status: int = connection.info.transaction_status
@@ -89,6 +98,24 @@ class PsycopgDriver(LibpqDriver):
             connection.server_cursor_factory,
             connection.prepare_threshold,
             connection.prepared_max,
+            connection.pgconn.parameter_status(b"client_encoding"),
+            AdaptersMap(connection.adapters),
+            _registered(connection.adapters),
+        )
+
+    def behaves_as(self, connection: Any, state: PsycopgState) -> bool:
+        return bool(
+            connection.autocommit is state.autocommit
+            and connection.isolation_level is state.isolation_level
+            and connection.read_only is state.read_only
+            and connection.deferrable is state.deferrable
+            and connection.row_factory is state.row_factory
+            and connection.cursor_factory is state.cursor_factory
+            and connection.server_cursor_factory is state.server_cursor_factory
+            and connection.prepare_threshold == state.prepare_threshold
+            and connection.prepared_max == state.prepared_max
+            and connection.pgconn.parameter_status(b"client_encoding") == state.encoding
+            and _registered(connection.adapters) == state.registered
         )
 
     def set_state(self, connection: Any, state: PsycopgState) -> None:
@@ -100,6 +127,10 @@ class PsycopgDriver(LibpqDriver):
         connection.server_cursor_factory = state.server_cursor_factory
         connection.prepare_threshold = state.prepare_threshold
         connection.prepared_max = state.prepared_max
+        if _registered(connection.adapters) != state.registered:
+            connection._adapters = AdaptersMap(state.adapters)  # nothing public takes a registration back
+        if state.encoding and connection.pgconn.parameter_status(b"client_encoding") != state.encoding:
+            self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.encoding.decode())}'")
         connection.autocommit = state.autocommit
 
     def isolation_level(self, connection: Any) -> str | None:
@@ -118,3 +149,18 @@ class PsycopgDriver(LibpqDriver):
 
     def closed_by_borrower(self, connection: Any) -> bool:
         return bool(connection.closed and not connection.broken)
+
+
+def _registered(adapters: AdaptersMap) -> tuple[Any, ...]:
+    """All that is registered there, to be compared. psycopg offers no public way to see it.
+
+    A map that nobody changed shares its parts with its copy, so comparing them ends at their identity.
+    """
+    return (
+        adapters._loaders[0],
+        adapters._loaders[1],
+        *adapters._dumpers.values(),
+        adapters._dumpers_by_oid[0],
+        adapters._dumpers_by_oid[1],
+        adapters.types._registry,
+    )

@@ -10,7 +10,8 @@ import psycopg2
 from psycopg2 import extensions
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.libpq import LibpqDriver
+from dbkit.drivers.cursors import remembering
+from dbkit.drivers.libpq import LibpqDriver, plain_encoding
 
 _TRANSACTIONS = tuple(Transaction)
 
@@ -34,10 +35,20 @@ class Psycopg2State:
     readonly: bool | None
     deferrable: bool | None
     cursor_factory: Any
+    encoding: str
+    server_encoding: str | None
+    string_types: dict[int, Any]
+    binary_types: dict[int, Any]
 
 
 class Psycopg2Driver(LibpqDriver):
     """The driver that ``postgresql+psycopg2://`` names."""
+
+    def connect(self, **params: Any) -> Any:
+        factory = params.pop("connection_factory", None) or extensions.connection
+        if isinstance(factory, type):  # any other callable makes what it likes
+            factory = remembering(factory)
+        return psycopg2.connect(**params, connection_factory=factory)
 
     def transaction(self, connection: Any) -> Transaction:
         status: int = connection.get_transaction_status()
@@ -88,8 +99,8 @@ class Psycopg2Driver(LibpqDriver):
         since, are put back where ``DISCARD ALL`` changed them."""
         self._in_autocommit(connection, "DISCARD ALL")
         believed, actual = connection.encoding, connection.get_parameter_status("client_encoding")
-        if _plain(believed) != _plain(actual):
-            self._in_autocommit(connection, f"SET client_encoding TO '{_plain(believed)}'")
+        if plain_encoding(believed) != plain_encoding(actual):
+            self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(believed)}'")
         if not connection.get_parameter_status("DateStyle").startswith("ISO"):
             self._in_autocommit(connection, "SET DateStyle TO ISO")
         connection.notifies.clear()
@@ -101,6 +112,23 @@ class Psycopg2Driver(LibpqDriver):
             connection.readonly,
             connection.deferrable,
             connection.cursor_factory,
+            connection.encoding,
+            connection.get_parameter_status("client_encoding"),
+            connection.string_types.copy(),
+            connection.binary_types.copy(),
+        )
+
+    def behaves_as(self, connection: Any, state: Psycopg2State) -> bool:
+        return bool(
+            connection.autocommit is state.autocommit
+            and connection.isolation_level == state.isolation_level
+            and connection.readonly is state.readonly
+            and connection.deferrable is state.deferrable
+            and connection.cursor_factory is state.cursor_factory
+            and connection.string_types == state.string_types
+            and connection.binary_types == state.binary_types
+            and connection.encoding == state.encoding
+            and connection.get_parameter_status("client_encoding") == state.server_encoding
         )
 
     def set_state(self, connection: Any, state: Psycopg2State) -> None:
@@ -109,6 +137,17 @@ class Psycopg2Driver(LibpqDriver):
         connection.readonly = state.readonly
         connection.deferrable = state.deferrable
         connection.cursor_factory = state.cursor_factory
+        for casters, before in (
+            (connection.string_types, state.string_types),
+            (connection.binary_types, state.binary_types),
+        ):
+            if casters != before:
+                casters.clear()
+                casters.update(before)
+        if connection.encoding != state.encoding:
+            connection.set_client_encoding(state.encoding)
+        if state.server_encoding and connection.get_parameter_status("client_encoding") != state.server_encoding:
+            self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.server_encoding)}'")
         connection.autocommit = state.autocommit
 
     def isolation_level(self, connection: Any) -> str | None:
@@ -126,11 +165,6 @@ class Psycopg2Driver(LibpqDriver):
 
     def closed_by_borrower(self, connection: Any) -> bool:
         return bool(connection.closed == _CLOSED_BY_BORROWER)
-
-
-def _plain(encoding: str) -> str:
-    """An encoding's name as the server compares it."""
-    return "".join(filter(str.isalnum, encoding)).upper()
 
 
 def _own_value(value: Any) -> Any:

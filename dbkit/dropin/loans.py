@@ -7,7 +7,8 @@ take it away from that borrower.
 Invariants:
 
 1. A loan ends once: by ``give_back``, or never. Anything else that is given back is refused, and changes nothing.
-2. After its end a ``LentConnection`` can do nothing any more; what it was lent from may be another borrower's by then.
+2. After its end a ``LentConnection`` and its cursors can do nothing any more; what it was lent from may be another
+   borrower's by then.
 3. A loan that nobody gives back stays one, as in the older pools, and is named in the pool's reports: a cursor may
    still be at work on its connection.
 4. After a fork the loans are the parent's. In the child they can do nothing, and giving one back does nothing either:
@@ -17,10 +18,13 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import ref
 
 import psycopg2
 
+from dbkit.drivers.cursors import close, remember, still_open
 from dbkit.dropin.errors import ClosedError, NoConnectionError, NotLentError
 from dbkit.pool.errors import LineFullError, PoolClosedError, PoolTimeoutError
 from dbkit.runtime.forks import start_afresh
@@ -62,14 +66,16 @@ class LentConnection:
     psycopg2 written in C that demand the very object (``register_type``, ``quote_ident``) take ``cursor.connection``.
     """
 
-    __slots__ = ("__weakref__", "_driver_connection", "_loans")
+    __slots__ = ("__weakref__", "_cursors", "_driver_connection", "_loans")
 
+    _cursors: dict[int, ref[Any]]
     _driver_connection: Any
     _loans: Loans
 
     def __init__(self, driver_connection: Any, loans: Loans) -> None:
         object.__setattr__(self, "_driver_connection", driver_connection)
         object.__setattr__(self, "_loans", loans)
+        object.__setattr__(self, "_cursors", {})
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -77,7 +83,8 @@ class LentConnection:
         return LentConnection if type(lent) is _Ended else type(lent)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._driver_connection, name)
+        found = getattr(self._driver_connection, name)
+        return found if name != "cursor" else partial(_cursor, self._cursors, found)
 
     def __setattr__(self, name: str, value: object) -> None:
         lent = self._driver_connection
@@ -101,6 +108,10 @@ class LentConnection:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a connection can be neither copied nor pickled")
+
+
+def _cursor(cursors: dict[int, ref[Any]], make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return remember(cursors, make(*args, **kwargs))
 
 
 def lender_of(connection: object) -> Loans | None:
@@ -197,7 +208,9 @@ class Loans:
             _, borrowed, noted = entry
             connection = lent._driver_connection
             object.__setattr__(lent, "_driver_connection", _GIVEN_BACK)
-            if connection is not _LEFT_TO_PARENT and not self._tidy(borrowed.dbapi_connection, noted):
+            if connection is not _LEFT_TO_PARENT and not (
+                _closed(lent._cursors) and self._tidy(borrowed.dbapi_connection, noted)
+            ):
                 borrowed.invalidate()
         except BaseException:
             if entry is not None and id(lent) not in self._out:  # struck from outside: nobody knows how tidy it is
@@ -208,6 +221,16 @@ class Loans:
     def _leave_to_parent(self) -> None:
         for lent, _, _ in self._out.values():
             object.__setattr__(lent, "_driver_connection", _LEFT_TO_PARENT)
+
+
+def _closed(cursors: dict[int, ref[Any]]) -> bool:
+    """Close the cursors of a loan. False: one cannot be closed, and goes with its connection."""
+    try:
+        for cursor in still_open(cursors):
+            close(cursor)
+    except Exception:  # noqa: BLE001 - any driver's own error
+        return False
+    return True
 
 
 def as_dropin_error(error: PoolTimeoutError | LineFullError | PoolClosedError) -> NoConnectionError | ClosedError:

@@ -41,6 +41,6 @@ def _forget_casters(connection: Any, record: object) -> None:
 
 def lend_from(manager: DatabaseConnectionManager, label: str) -> Loans:
     """Lends from a manager's pool. A connection that comes back is rolled back, and behaves as it did when it was lent:
-    ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable`` and ``cursor_factory``."""
+    ``autocommit``, ``isolation_level``, ``readonly``, ``deferrable``, ``cursor_factory``, typecasters and encoding."""
     driver = for_dialect(manager.engine.dialect)
     return Loans(manager.pool, label, note=driver.state, tidy=partial(restore, driver))

@@ -146,6 +146,7 @@ class ElasticPool(LendingPool):
             _dispatch=_dispatch,
         )
         self._fit_to_keep = self._fitness()
+        self._keeps_manners = self._reset_on_return is not reset_none
         if must_write:
             watch_for_read_only(dialect)
         forks.start_afresh(self, ElasticPool._after_fork_in_child)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from sqlalchemy import exc
 
+from dbkit.core.deadlines import TimeSpent
 from dbkit.core.types import Refusal, Refused
 from dbkit.errors import DbkitError, SettingsError
 
 
 class PoolTimeoutError(DbkitError, exc.TimeoutError):
     """No connection could be had within ``timeout`` seconds. The message says who holds them."""
+
+
+class DeadlineExceeded(DbkitError, exc.TimeoutError):  # noqa: N818 - named as in gRPC and Go
+    """The time of ``with db.deadline(seconds)`` is over. The message says where it went.
+
+    Attributes:
+        seconds: as the deadline was set.
+        spent: where the time went: ``waiting``, ``connecting``, ``statements`` and ``elsewhere``, in seconds.
+    """
+
+    def __init__(self, message: str, *, seconds: float, spent: TimeSpent) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        self.spent = spent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), seconds=self.seconds, spent=self.spent), (self.args[0],)
 
 
 class LineFullError(DbkitError, exc.TimeoutError):

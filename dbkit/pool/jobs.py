@@ -18,6 +18,7 @@ from dbkit.diagnosis.outage import is_refusal
 from dbkit.events import Closed, Opened, OpenFailed
 from dbkit.pool.internals import log_label
 from dbkit.pool.liveness import is_silent
+from dbkit.runtime.deadlines import current as current_deadline
 
 if TYPE_CHECKING:
     from dbkit.pool.driver import LedgerDriver
@@ -30,11 +31,18 @@ logger = logging.getLogger("dbkit.pool")
 def connect(pool: LedgerDriver, slot: PooledSlot) -> None:
     """Open the slot's connection."""
     began = monotonic()
+    deadline = current_deadline.get()  # of the borrower it is for: this runs in its context variables
+    if deadline is not None:
+        deadline.connecting()
     try:
         slot.get_connection()
     except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
+        if deadline is not None:
+            deadline.connected()
         _failed(pool, slot, error, began)
     else:
+        if deadline is not None:
+            deadline.connected()
         _opened(pool, slot, monotonic() - began)
     pool._set_alarm()
 

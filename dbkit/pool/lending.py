@@ -20,10 +20,11 @@ from dbkit.core.types import State
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.creator import Creator
 from dbkit.pool.driver import TRY_AGAIN, LedgerDriver
-from dbkit.pool.errors import PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
+from dbkit.pool.errors import DeadlineExceeded, PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
 from dbkit.pool.internals import creator_of, log_label
 from dbkit.pool.liveness import is_silent
+from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.runtime.stacks import call_site
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LendingPool(LedgerDriver):
 
     _fit_to_keep: Callable[[Any], bool]
     """Says of a connection that comes back whether it may be used again."""
+    _keeps_manners: bool
+    """Whether a connection that comes back is put back as it was opened: not where the user wants no reset."""
 
     def __init__(self, policy: PoolPolicy, **arguments: Any) -> None:
         super().__init__(policy, **arguments)
@@ -96,7 +99,9 @@ class LendingPool(LedgerDriver):
 
     def _timeout_of_this_borrow(self) -> float:
         given = _borrow_timeout.get()
-        return given[1] if given is not None and given[0] is self._ref else self.policy.timeout
+        timeout = given[1] if given is not None and given[0] is self._ref else self.policy.timeout
+        deadline = current_deadline.get()
+        return timeout if deadline is None else max(0.0, min(timeout, deadline.left()))
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
@@ -148,6 +153,10 @@ class LendingPool(LedgerDriver):
             self._tell("not_served", NotServed(seconds=now - began, error=error))
             waiter.error = None  # another such cycle
             raise
+        finally:
+            deadline = current_deadline.get()
+            if deadline is not None:
+                deadline.stood_in_line(began, monotonic())
 
     def _join(self, waiter: Waiter, suspect: PooledSlot | None) -> None:
         """Stand in line; in front, if the slot that this borrower was lent is suspect."""
@@ -184,6 +193,14 @@ class LendingPool(LedgerDriver):
         """Raise the error of a borrower whose time is up. Those that time out together share one look at the pool."""
         standstill = self._report.get(began, self._describe)
         message = why_timed_out(waited, standstill, asking=self._runtime.who(), began=began)
+        deadline = current_deadline.get()
+        if deadline is not None and deadline.left() <= 0:
+            spent = deadline.spent(in_line_since=began)
+            raise DeadlineExceeded(
+                f"the deadline of {deadline.seconds:g} s is past: {spent}. {message}",
+                seconds=deadline.seconds,
+                spent=spent,
+            ) from self._ledger.reconnecting.last_error
         raise PoolTimeoutError(message) from self._ledger.reconnecting.last_error
 
     def _describe(self) -> Standstill:
@@ -202,7 +219,7 @@ class LendingPool(LedgerDriver):
         connection = slot.dbapi_connection
         if connection is None:
             self._enter(slot, CloseReason.INVALIDATED if slot.generation < 0 else CloseReason.DETACHED)
-        elif not self._fit_to_keep(connection):
+        elif not self._fit_to_keep(connection) or not self._has_manners(slot, connection):
             self._enter(slot, CloseReason.UNFIT)
         else:
             try:
@@ -211,6 +228,22 @@ class LendingPool(LedgerDriver):
             except BaseException:  # interrupted, perhaps after it lay idle and before anybody was told
                 self._enter(slot)
                 raise
+
+    def _has_manners(self, slot: PooledSlot, connection: Any) -> bool:
+        """Have the connection behave as it did when it was opened. False: that cannot be done."""
+        driver = self.driver
+        if not self._keeps_manners:
+            return True
+        if not driver.behaves_as(connection, slot.manners):
+            try:
+                driver.set_state(connection, slot.manners)
+            except Exception:
+                logger.warning(
+                    "%s: a connection could not be put back as it was opened", log_label(self), exc_info=True
+                )
+                return False
+            return driver.close_cursors(connection) and driver.is_clean(connection)
+        return driver.close_cursors(connection)
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         seconds = now - slot.borrowed_at

@@ -38,6 +38,7 @@ class PooledSlot(ConnectionRecord):
         "holder",
         "idle_since",
         "leak_told_at",
+        "manners",
         "peek",
         "retire_at",
         "state",
@@ -52,6 +53,8 @@ class PooledSlot(ConnectionRecord):
     """The borrower it was last handed to: its thread's number, with the call site in a pool with ``leak_after``."""
     idle_since: float
     leak_told_at: float
+    manners: object
+    """How the connection behaves since it was opened and everybody told of that; see ``Driver.state``."""
     peek: Peek | None
     """Polls the connection's socket: called with 0, it gives something if the server has said something. None where
     there is no socket to look at."""
@@ -64,6 +67,7 @@ class PooledSlot(ConnectionRecord):
         self._pool_ref = pool_ref
         self.holder = 0
         self.leak_told_at = -math.inf
+        self.manners = None
         self.peek = None
         self.use_time = Histogram()
         super().__init__(pool, connect=False)
@@ -85,7 +89,13 @@ class PooledSlot(ConnectionRecord):
         Never replaces one that is there. SQLAlchemy's own record would, on the borrower's time and by comparing wall
         clocks, which may step back; here the generation decides, when the slot is taken and when it comes back.
         """
-        return super().get_connection() if self.dbapi_connection is None else self.dbapi_connection
+        if self.dbapi_connection is not None:
+            return self.dbapi_connection
+        connection = super().get_connection()
+        pool = self._pool_ref()
+        if pool is not None:
+            self.manners = pool.driver.state(connection)
+        return connection
 
     def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
         """As SQLAlchemy's; the slot must go when it comes back, unless its holder connects it again before."""

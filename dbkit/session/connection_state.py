@@ -29,7 +29,7 @@ def restore(driver: Driver, connection: Any, state: Any) -> bool:
         connection.rollback()
         if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
             send(connection, "ROLLBACK")
-        if driver.state(connection) != state:
+        if not driver.behaves_as(connection, state):
             driver.set_state(connection, state)
     except Exception:
         logger.warning("A connection could not be brought back to how it came; it is discarded.", exc_info=True)

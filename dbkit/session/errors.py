@@ -1,4 +1,4 @@
-"""What the session layer refuses or reports, where a class of SQLAlchemy's fits."""
+"""Errors of the session layer, as SQLAlchemy's users expect them."""
 
 from __future__ import annotations
 
@@ -35,4 +35,20 @@ class ResultUnreadableError(DbkitError, exc.DataError):
             "The statement was executed and committed; only its answer could not be read: "
             f"{self.args[0]}. Do not send a statement that writes again: its work is done. "
             "Cast the value in SQL (until::text), or leave it out of the answer.",
+        )
+
+
+class CommitOutcomeUnknown(DbkitError, exc.OperationalError):  # noqa: N818 - it is a state of affairs
+    """The connection was lost after ``COMMIT`` had been sent: nobody knows whether the server carried it out.
+
+    To run the work again might do it twice; to leave it might lose it. Look in the database, for a key that the work
+    wrote, say; ``run_in_transaction(..., is_committed=)`` takes such a check. The driver's error is ``orig``.
+    """
+
+    def __init__(self, statement: str | None, params: Any, orig: BaseException, *more: Any, **options: Any) -> None:
+        super().__init__(statement, params, orig, *more, **options)
+        self.connection_invalidated = True
+        self.add_detail(
+            "The connection was lost at COMMIT, and nobody knows whether it took effect: look in the database before "
+            "the work is done again"
         )

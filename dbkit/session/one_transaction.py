@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dbkit.drivers import for_dialect
+from dbkit.session.deadlines import time_left, watch
+from dbkit.session.limits import impose_limits
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -18,7 +20,7 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
 
     As ``engine.begin()``; but an engine in AUTOCOMMIT would commit each statement by itself there, so that an error
     half-way would leave half of the work. Here it works at the server's default level instead, for this block. The
-    engine's streaming options have no say here either.
+    engine's streaming options have no say here either. The time of ``db.deadline`` bounds each statement.
 
     Args:
         engine: whose pool to borrow from. The connection goes back as it came.
@@ -26,6 +28,7 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
     Raises:
         sqlalchemy.exc.OperationalError: the connection could not be opened.
         PoolTimeoutError: no connection could be had in time.
+        DeadlineExceeded: the time of ``db.deadline`` is over.
     """
     with engine.connect() as connection:
         connection.execution_options(stream_results=False, yield_per=None)
@@ -34,4 +37,6 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
             level: Any = engine.dialect.default_isolation_level  # type: ignore[attr-defined]  # any dialect for a server has it
             connection.execution_options(isolation_level=level)
         with connection.begin():
+            impose_limits(connection)
+            watch(connection, time_left())
             yield connection

@@ -20,7 +20,9 @@ from sqlalchemy import Connection, Executable, exc, text
 from sqlalchemy.engine import result_tuple
 
 from dbkit.drivers import for_dialect
+from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.session.errors import ResultUnreadableError
+from dbkit.session.limits import impose_limits, is_limited, limited
 from dbkit.session.many import execute_list, execute_none, tag
 from dbkit.session.placeholders import placeholder_fault
 from dbkit.session.result import QueryResult
@@ -45,7 +47,15 @@ _LONG = 20_000
 _notices = logging.getLogger("sqlalchemy.dialects.postgresql")
 
 
-def execute_query(engine: Engine, query: str | Executable, params: Params = None, *, tags: Tags = None) -> QueryResult:
+def execute_query(
+    engine: Engine,
+    query: str | Executable,
+    params: Params = None,
+    *,
+    timeout: float | None = None,
+    read_only: bool = False,
+    tags: Tags = None,
+) -> QueryResult:
     """Execute one statement, commit it, and return all its rows.
 
     Args:
@@ -58,6 +68,8 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
             cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
             ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing; rows
             that it returns come in the order of the list. An empty list executes nothing.
+        timeout: seconds that the statement, and each wait for a lock, may take on the server; None for no limit.
+        read_only: the server refuses to write.
         tags: where the statement comes from (``{"controller": ..., "route": ..., "traceparent": ...}``), for the
             server's logs and statistics: a comment behind it, as sqlcommenter writes it.
 
@@ -73,12 +85,21 @@ def execute_query(engine: Engine, query: str | Executable, params: Params = None
         ResultUnreadableError: the statement is committed; only its answer could not be read. Do not send it again.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
+        DeadlineExceeded: the time of ``db.deadline`` is over.
 
     A single statement costs one round trip. An engine with an ``isolation_level`` runs it in a transaction at that
-    level, in three. A text of several statements gives the result that the driver gives: psycopg2 the last one's,
-    psycopg 3 the first one's. Safe to call from any number of threads.
+    level, in three. With ``timeout`` or ``read_only``, or within ``db.deadline``, it runs in a transaction too, in four
+    (so not ``VACUUM`` and the like). A text of several statements gives the result that the driver gives: psycopg2 the
+    last one's, psycopg 3 the first one's. Safe to call from any number of threads.
     """
     made = comment(tags) if tags is not None else ""
+    if timeout is None and not read_only and current_deadline.get() is None:
+        return _execute(engine, query, params, made)
+    with limited(timeout, read_only=read_only):
+        return _execute(engine, query, params, made)
+
+
+def _execute(engine: Engine, query: str | Executable, params: Params, made: str) -> QueryResult:
     if isinstance(query, str):
         if params is None:
             return _plain(engine, query, made)
@@ -221,6 +242,11 @@ def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult
     with engine.connect() as connection:
         tag(connection, made)
         driver = for_dialect(engine.dialect)
+        if is_limited():
+            impose_limits(connection)
+            result = detached(run(connection))
+            connection.commit()
+            return result
         raw = connection.connection.dbapi_connection
         alone = single_statement(driver, raw, engine.dialect) if driver.has_autocommit else None
         executed: Any = None

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from _thread import get_ident
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import exc
 
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.commits import lost_at_commit, nothing_committed
 from dbkit.pool.server_checks import is_demoted
 from dbkit.session.connection_state import IN_TRANSACTION, restore, send
+from dbkit.session.deadlines import by_deadline
+from dbkit.session.errors import CommitOutcomeUnknown
+from dbkit.session.scope_settings import Value, ask_for, options_of_scope, tend, variant
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,45 +28,123 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dbkit.session.scopes")
 
 
+_open: ContextVar[tuple[_Open, ...]] = ContextVar("dbkit_open_scopes", default=())
+"""The scopes that are open here, the innermost last."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """A scope that is open: a context may be copied to another thread, which must not have its session."""
+
+    sessions: sessionmaker[Session]
+    session: Session
+    thread: int
+
+
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
-    """SQLAlchemy's ``sessionmaker`` for this engine, with SQLAlchemy's own defaults."""
+    """SQLAlchemy's ``sessionmaker`` for this engine, with SQLAlchemy's own defaults.
+
+    Each transaction of its sessions begins with what ``db.deadline`` and ``db.settings_for`` ask for.
+    """
     from sqlalchemy.orm import sessionmaker  # not before it is needed: the ORM is half of SQLAlchemy's import time
 
-    return sessionmaker(engine)
+    sessions = sessionmaker(engine)
+    tend(sessions)
+    return sessions
 
 
 @contextmanager
-def session_scope(sessions: sessionmaker[Session]) -> Iterator[Session]:
+def session_scope(
+    sessions: sessionmaker[Session],
+    *,
+    read_only: bool = False,
+    isolation_level: str | None = None,
+    timeout: float | None = None,
+    settings: Mapping[str, Value] | None = None,
+    nested: bool = False,
+) -> Iterator[Session]:
     """A session for the length of the block: committed at its end, or rolled back if it raises anything at all.
 
     The connection goes back to the pool in either case, also after ``KeyboardInterrupt`` and when a generator that
-    holds the scope is abandoned. It is borrowed at the first statement, not before. The block may commit in between.
-    A scope within a scope is a session of its own, with a connection and a transaction of its own.
+    holds the scope is abandoned. It is borrowed at the first statement, not before. The block may commit in between;
+    what the arguments ask for holds for each transaction of the block. After the block the session raises
+    ``InvalidRequestError`` if it is used again.
+
+    A scope within a scope is a session of its own, with a connection and a transaction of its own, unless it is
+    ``nested``.
 
     As with any SQLAlchemy session, objects are expired by the commit. To read them after the block, make the
     sessions with ``expire_on_commit=False`` (``db.sessions.configure(expire_on_commit=False)``).
 
     Args:
         sessions: makes the session.
+        read_only: the server refuses to write in this scope.
+        isolation_level: ``"READ COMMITTED"``, ``"REPEATABLE READ"`` or ``"SERIALIZABLE"``; None for the engine's.
+        timeout: seconds that each statement, and each wait for a lock, may take: ``statement_timeout`` and
+            ``lock_timeout``, set by ``SET LOCAL``. Costs a round trip for each transaction.
+        settings: settings of the server for this scope, set by ``set_config(..., true)``: ``{"app.tenant_id": "5",
+            "role": "reader"}``. They go over those of ``settings_for``. Costs a round trip for each transaction.
+        nested: join the scope of the same thread and sessions that this one is in, as a savepoint: the block gets that
+            scope's session, and rolls back to the savepoint if it raises. Where there is none, it is a scope like any
+            other. It takes no other argument, since the transaction is the outer scope's.
 
     Raises:
         whatever the block raises, unchanged, or what the commit raises (``sqlalchemy.exc.IntegrityError``, ...).
+        sqlalchemy.exc.PendingRollbackError: the block ended well, but an error it did not pass on had aborted its
+            transaction: nothing was committed.
+        CommitOutcomeUnknown: the connection was lost when ``COMMIT`` had been sent.
+        DeadlineExceeded: a statement was stopped by ``db.deadline``.
+        sqlalchemy.exc.ArgumentError, SettingsError: an argument cannot be used; nothing was done.
 
     A session belongs to one thread; any number of threads may have scopes.
     """
-    session = sessions()
+    if nested:
+        if read_only or isolation_level is not None or timeout is not None or settings is not None:
+            raise exc.ArgumentError("nested=True takes no other argument: the transaction is the outer scope's")
+        outer = _innermost(sessions)
+        if outer is not None:
+            with outer.begin_nested():
+                yield outer
+            return
+    options = options_of_scope(timeout, settings)
+    engine = variant(sessions, isolation_level, read_only=read_only)
+    tend(sessions)
+    session = sessions(close_resets_only=False) if engine is None else sessions(close_resets_only=False, bind=engine)
+    ask_for(session, options)
+    opened = _Open(sessions, session, get_ident())
+    _open.set((*_open.get(), opened))
     try:
         yield session
         session.commit()
-    except BaseException:
+    except BaseException as error:
         try:
             session.rollback()
         except Exception:
             logger.warning("The rollback failed too; the connection is discarded.", exc_info=True)
             session.invalidate()
+        told = _told(error)
+        if told is not None:
+            raise told from error
         raise
     finally:
+        _open.set(tuple(scope for scope in _open.get() if scope is not opened))
         session.close()
+
+
+def _innermost(sessions: sessionmaker[Session]) -> Session | None:
+    """The session of the innermost scope that is open on this thread."""
+    thread = get_ident()
+    found = (scope.session for scope in reversed(_open.get()) if scope.sessions is sessions and scope.thread == thread)
+    return next((session for session in found if session.is_active), None)
+
+
+def _told(error: BaseException) -> Exception | None:
+    """What to raise in place of an error that means more than it says; None for the error itself."""
+    if not isinstance(error, exc.DBAPIError) or isinstance(error, CommitOutcomeUnknown):
+        return None
+    if lost_at_commit(error.orig):
+        return CommitOutcomeUnknown("COMMIT", None, error.orig)
+    return by_deadline(error)
 
 
 @contextmanager
@@ -114,10 +199,7 @@ def _commit(driver: Driver, connection: Any) -> None:
     if driver.closed_by_borrower(connection):
         return  # as it may; that rolled back
     if driver.transaction(connection) is Transaction.FAILED:
-        raise exc.PendingRollbackError(
-            "Nothing was committed: an error inside the block had aborted the transaction. "
-            "Let the error out of the block, or call rollback() where it is handled."
-        )
+        raise nothing_committed()
     connection.commit()
     if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
         send(connection, "COMMIT")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from dbkit.drivers.base import Transaction
+from dbkit.runtime.deadlines import current
 from dbkit.session.connection_state import send
+from dbkit.session.limits import is_limited, limits
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +31,8 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
     """Within the block one statement commits by itself; after an error nothing of it stays.
 
     A connection with characteristics of its own (an isolation level, read-only, deferrable) runs the statement in a
-    transaction instead, since these have no effect in autocommit mode: SERIALIZABLE must not silently become less.
+    transaction instead, since these have no effect in autocommit mode: SERIALIZABLE must not silently become less. So
+    does a statement with a limit (``limits.py``).
 
     Args:
         driver: the connection's, with ``has_autocommit``.
@@ -54,6 +57,9 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
 
     def __enter__(self) -> None:
         driver, connection = self._driver, self._connection
+        if is_limited():
+            self._begin_with(limits())
+            return
         if connection.autocommit:
             return
         if driver.transactions_are_special(connection):
@@ -87,6 +93,16 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
                 "The statement left a transaction open, which was rolled back: execute_query commits each statement "
                 "by itself. For several statements in one transaction use session_scope() or raw_connection()."
             )
+
+    def _begin_with(self, commands: str) -> None:
+        """Begin a transaction with these limits. An engine's own autocommit is put back by the pool."""
+        connection = self._connection
+        connection.autocommit = False
+        self._transaction = True
+        send(connection, commands)
+        now = current.get()
+        if now is not None:
+            now.sending()
 
     def _forget_default_level(self) -> None:
         """Undo what SQLAlchemy's AUTOCOMMIT left: the default level, spelled out, means no more than none."""

@@ -1,0 +1,71 @@
+"""Connections that remember their cursors, so that none outlives the loan it was made in.
+
+A cursor that a borrower keeps would run its statements in the transaction of the next one. The driver's own class is
+inherited from, so ``isinstance``, ``cursor_factory`` and the driver's functions in C go on working.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from typing import Any
+from weakref import ref
+
+
+class RemembersCursors:
+    """Mixed into a driver's class of connections.
+
+    Attributes:
+        dbkit_cursors: the cursors made in this loan, by address. An address is used again once its cursor is no more,
+            so this does not grow with the number of cursors ever made.
+    """
+
+    dbkit_cursors: dict[int, ref[Any]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.dbkit_cursors = {}
+        super().__init__(*args, **kwargs)
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """As the driver's own."""
+        cursor = super().cursor(*args, **kwargs)  # type: ignore[misc]  # the driver's class is behind this one
+        self.dbkit_cursors[id(cursor)] = ref(cursor)
+        return cursor
+
+
+@cache
+def remembering(kind: type) -> type:
+    """This class of connections, with a memory for cursors."""
+    if issubclass(kind, RemembersCursors):
+        return kind
+    return type(kind.__name__, (RemembersCursors, kind), {"__doc__": kind.__doc__, "__module__": kind.__module__})
+
+
+def remember(cursors: dict[int, ref[Any]], cursor: Any) -> Any:
+    """Remember a cursor of any driver, where its class allows it; return it."""
+    with suppress(TypeError):  # no weak references
+        cursors[id(cursor)] = ref(cursor)
+    return cursor
+
+
+def still_open(cursors: dict[int, ref[Any]]) -> list[Any]:
+    """Take out the remembered cursors that are left of a loan."""
+    if not cursors:
+        return []
+    alive = [reference() for reference in list(cursors.values())]
+    cursors.clear()
+    return [cursor for cursor in alive if cursor is not None and not getattr(cursor, "closed", False)]
+
+
+def close(cursor: Any) -> None:
+    """Close a cursor that may have outlived its transaction.
+
+    Raises:
+        the driver's error: it cannot be closed.
+    """
+    try:
+        cursor.close()
+    except Exception:  # any driver's own error
+        # psycopg2 refuses to close a server-side cursor whose transaction is over, and every other use of it, too.
+        if getattr(cursor, "name", None) is None or getattr(cursor, "withhold", True):
+            raise

@@ -1,0 +1,142 @@
+"""``with db.deadline(seconds)``: one moment for waiting for the pool, connecting, and each statement within."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, exc
+
+from dbkit.core.deadlines import is_worn, milliseconds
+from dbkit.drivers import sqlstate_of
+from dbkit.pool.errors import DeadlineExceeded
+from dbkit.pool.lending import refuse_bad_seconds
+from dbkit.runtime.deadlines import Deadline, current
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+TIMED_OUT = frozenset({"57014", "55P03"})
+"""SQLSTATEs ``query_canceled`` and ``lock_not_available``: how the server ends what takes too long."""
+
+_SLACK = 0.05
+"""Seconds before a deadline at which a statement that timed out counts as stopped by it: timeouts are rounded."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[Deadline]:
+    """Bound everything within the block, taken together.
+
+    A borrower in the block waits no longer than that for a connection, an open one or a new one. Each transaction of a
+    session begins with what is left as its ``statement_timeout`` and ``lock_timeout``, in one round trip; they are set
+    again before a statement if a tenth of that has passed meanwhile. A statement of ``execute_query`` runs in a
+    transaction of its own for that, in four round trips in place of one. On ``engine.connect()`` and
+    ``raw_connection()`` only the waiting is bounded.
+
+    A deadline within a deadline holds as far as it is the earlier one. It travels in a context variable: a thread or
+    task has it that runs in a copy of the context (``contextvars.copy_context().run(...)``, ``asyncio.to_thread``).
+
+    Args:
+        seconds: from now on.
+
+    Raises:
+        SettingsError: ``seconds`` is no number of seconds.
+        DeadlineExceeded: the time is over; it says where the time went.
+    """
+    refuse_bad_seconds("deadline", seconds)
+    outer, mine = current.get(), Deadline(seconds)
+    inner = mine if outer is None or mine.at < outer.at else outer
+    current.set(inner)
+    try:
+        yield inner
+    except Exception as error:
+        exceeded = by_deadline(error, inner)
+        if exceeded is None:
+            raise
+        raise exceeded from error
+    finally:
+        if current.get() is inner:  # else the block ends in another context than it began in
+            current.set(outer)
+
+
+def exceeded(now: Deadline, during: str) -> DeadlineExceeded:
+    """The error for a deadline that is past."""
+    return DeadlineExceeded(
+        f"the deadline of {now.seconds:g} s is past, {during}: {now.spent()}", seconds=now.seconds, spent=now.spent()
+    )
+
+
+def by_deadline(error: BaseException, now: Deadline | None = None) -> DeadlineExceeded | None:
+    """The error to raise in place of one by which the server stopped a statement because of the deadline.
+
+    Args:
+        error: SQLAlchemy's or the driver's.
+        now: the deadline; the current one if None.
+
+    Returns:
+        None if it is another error, or there is no deadline, or time left.
+    """
+    now = now or current.get()
+    if now is None or now.left() > _SLACK or isinstance(error, DeadlineExceeded):
+        return None
+    if sqlstate_of(error.orig if isinstance(error, exc.DBAPIError) else error) not in TIMED_OUT:
+        return None
+    return exceeded(now, "and the server stopped a statement")
+
+
+def time_left() -> float | None:
+    """Seconds left for a statement; None where there is no deadline.
+
+    Raises:
+        DeadlineExceeded: none are left.
+    """
+    now = current.get()
+    if now is None:
+        return None
+    left = now.left()
+    if left <= 0:
+        raise exceeded(now, "before a statement was sent")
+    return left
+
+
+def watch(connection: Connection, given: float | None) -> None:
+    """Look at the clock before each statement of a transaction that has just begun, and count the time it takes.
+
+    Args:
+        connection: in the transaction.
+        given: the seconds that each statement was given at its beginning.
+    """
+    if given is None:
+        return
+    transaction, latest = connection.get_transaction(), [given]
+
+    def before(
+        within: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        now = current.get()
+        if now is None:
+            return
+        left = now.left()
+        if left <= 0:
+            raise exceeded(now, "before a statement was sent")
+        if is_worn(left, latest[0]) and within.get_transaction() is transaction:
+            cursor.execute(limit(left))
+            latest[0] = left
+        now.sending()
+
+    def after(
+        within: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        now = current.get()
+        if now is not None:
+            now.answered()
+
+    event.listen(connection, "before_cursor_execute", before)
+    event.listen(connection, "after_cursor_execute", after)
+
+
+def limit(seconds: float) -> str:
+    """The commands that limit statements and waits for locks, in the transaction under way."""
+    number = milliseconds(seconds)
+    return f"SET LOCAL statement_timeout = {number}; SET LOCAL lock_timeout = {number}"

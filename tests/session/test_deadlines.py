@@ -1,0 +1,150 @@
+"""One deadline for waiting, connecting and statements, and an error that says where the time went."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from contextvars import copy_context
+
+import pytest
+from sqlalchemy import exc, text
+
+from dbkit import DbkitError, DeadlineExceeded, SettingsError
+
+
+def test_a_statement_in_a_session_is_stopped(db):
+    with pytest.raises(DeadlineExceeded, match="in statements") as caught, db.deadline(0.5):
+        with db.session_scope() as session:
+            session.execute(text("SELECT pg_sleep(100)"))
+    assert caught.value.seconds == 0.5
+    assert caught.value.spent.statements > 0.2
+    assert isinstance(caught.value, DbkitError)
+    assert isinstance(caught.value, exc.TimeoutError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert db.stats().in_use == 0
+    assert db.execute_query("SHOW statement_timeout").scalar() == "0"
+
+
+@pytest.mark.parametrize("params", [None, {}, ()], ids=["none", "named", "positional"])
+def test_a_query_is_stopped_inside_the_block(db, params):
+    with db.deadline(0.5):
+        with pytest.raises(DeadlineExceeded) as caught:
+            db.execute_query("SELECT pg_sleep(100)", params)
+    assert caught.value.spent.statements > 0.2
+    assert db.execute_query("SHOW statement_timeout").scalar() == "0"
+
+
+def test_nothing_is_sent_once_it_is_past(db):
+    with db.session_scope() as session, db.deadline(0):
+        with pytest.raises(DeadlineExceeded, match="before a statement was sent"):
+            session.execute(text("SELECT 1"))
+        with pytest.raises(DeadlineExceeded):
+            db.execute_query("SELECT 1")
+        session.rollback()
+
+
+def test_later_statements_get_what_is_left(db):
+    with pytest.raises(DeadlineExceeded), db.deadline(2), db.session_scope() as session:
+        session.execute(text("SELECT pg_sleep(1.2)"))
+        left = session.scalar(text("SHOW statement_timeout"))
+        assert left != "2s"
+        session.execute(text("SELECT pg_sleep(100)"))
+
+
+def test_waiting_for_the_pool_counts(db):
+    with db.engine.connect(), db.deadline(0.3):
+        with pytest.raises(DeadlineExceeded, match="waiting for a connection") as caught:
+            db.execute_query("SELECT 1")
+    assert caught.value.spent.waiting > 0.2
+
+
+def test_connecting_counts(managers, driver):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
+        db = managers(driver, url=f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/d", engine_options={})
+        with pytest.raises(DeadlineExceeded, match="connecting") as caught, db.deadline(0.5):
+            db.execute_query("SELECT 1")
+        assert caught.value.spent.connecting > 0.2
+        db.close_connections(timeout=0)
+
+
+def test_the_earlier_deadline_holds(db):
+    with db.deadline(60) as outer:
+        with db.deadline(100) as inner:
+            assert inner is outer
+        with db.deadline(1) as inner:
+            assert inner is not outer
+        with db.deadline(60) as again, db.session_scope() as session:
+            assert again is outer
+            assert session.scalar(text("SELECT current_setting('statement_timeout') <> '0'"))
+    assert db.execute_query("SHOW statement_timeout").scalar() == "0"
+
+
+def test_a_thread_that_runs_in_the_context_has_the_deadline(db):
+    found = []
+
+    def work():
+        try:
+            found.append(db.execute_query("SHOW statement_timeout").scalar())
+        except DeadlineExceeded as error:
+            found.append(error)
+
+    with db.deadline(0):
+        for target in (copy_context().run, lambda run: run()):
+            thread = threading.Thread(target=target, args=(work,))
+            thread.start()
+            thread.join()
+    assert isinstance(found[0], DeadlineExceeded)
+    assert found[1] == "0"
+
+
+def test_other_errors_stay_what_they_are(db):
+    with pytest.raises(exc.DBAPIError, match="division"), db.deadline(60):
+        db.execute_query("SELECT 1/0")
+    with pytest.raises(ValueError), db.deadline(0):
+        raise ValueError
+    with pytest.raises(SettingsError), db.deadline(-1):
+        pytest.fail("the block ran")
+
+
+# ---- limits of a single query
+
+
+@pytest.mark.parametrize(
+    "params", [None, {"x": 1}, (1,), [{"x": 1}, {"x": 2}]], ids=["none", "named", "numbered", "many"]
+)
+def test_a_query_may_have_a_timeout(db, params):
+    sql = {None: "SELECT pg_sleep(100)", tuple: "SELECT pg_sleep(100 * %s)"}.get(
+        type(params) if params is not None else None, "SELECT pg_sleep(100 * :x)"
+    )
+    with pytest.raises(exc.OperationalError, match="statement timeout"):
+        db.execute_query(sql, params, timeout=0.2)
+    assert db.execute_query("SHOW statement_timeout").scalar() == "0"
+    assert db.stats().opens == 1
+
+
+def test_a_query_may_be_read_only(db, table):
+    with pytest.raises(exc.DBAPIError, match="read-only"):
+        db.execute_query(f"INSERT INTO {table} VALUES (1, 'x')", read_only=True)
+    with pytest.raises(exc.DBAPIError, match="read-only"):
+        db.execute_query(f"INSERT INTO {table} VALUES (:x, 'x')", [{"x": 1}], read_only=True)
+    db.execute_query(f"INSERT INTO {table} VALUES (1, 'x')", timeout=60)
+    assert db.execute_query(f"SELECT count(*) FROM {table}", read_only=True, timeout=60).scalar() == 1
+
+
+def test_an_engine_in_autocommit_honours_them_too(managers, driver):
+    db = managers(driver, engine_options={"isolation_level": "AUTOCOMMIT"})
+    with pytest.raises(exc.OperationalError, match="statement timeout"):
+        db.execute_query("SELECT pg_sleep(100)", timeout=0.2)
+    with pytest.raises(exc.OperationalError, match="statement timeout"):
+        db.execute_query(text("SELECT pg_sleep(100)"), timeout=0.2)
+    with db.engine.connect() as connection:
+        assert connection.connection.dbapi_connection.autocommit
+
+
+def test_bad_limits_are_refused_before_anything_happens(db):
+    for bad in (0, -1, "1"):
+        with pytest.raises(exc.ArgumentError):
+            db.execute_query("SELECT 1", timeout=bad)
+    assert db.stats().opens == 0
