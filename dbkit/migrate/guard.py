@@ -17,11 +17,11 @@ from dbkit.errors import DbkitError, MigrationError
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
-    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from sqlalchemy import Engine
 
-    from dbkit.migrate.plan import Work
+    from dbkit.migrate.plan import Step, Work
 
 LINES: Final = """\
     from dbkit import DatabaseConnectionManager
@@ -65,7 +65,7 @@ def run_env(
 
     accepted = ran = False
 
-    def note(heads: Any, context: MigrationContext) -> Iterable[RevisionStep]:
+    def note(heads: Any, context: MigrationContext) -> Iterable[Step]:
         nonlocal ran
         ran = True
         return work(heads, context)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from dbkit.migrate.errors import PoolerError, RevisionFailedError
 
 if TYPE_CHECKING:
-    from alembic.runtime.migration import MigrationContext, RevisionStep
+    from alembic.runtime.migration import MigrationContext, RevisionStep, StampStep
 
     from dbkit.migrate.progress import Progress
 
-    Work = Callable[[Any, MigrationContext], Iterable[RevisionStep]]
+    Step = RevisionStep | StampStep
+    Work = Callable[[Any, MigrationContext], Iterable[Step]]
     """The steps to run, given the revisions the database is at. Alembic's ``fn``."""
 
 DIRECT = (
@@ -40,13 +41,13 @@ class Plan:
         self._each_commits = each_commits
         self._may_commit = may_commit
         self._progress = progress
-        self._steps: list[RevisionStep] | None = None
+        self._steps: list[Step] | None = None
         self._done_for_good = 0
         self._committed = False
         self._in_middle = False
-        self.under_way: RevisionStep | None = None
+        self.under_way: Step | None = None
 
-    def __call__(self, heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
+    def __call__(self, heads: Any, context: MigrationContext) -> Iterator[Step]:
         """Give the steps that are still to be done. One is done when the next one is asked for."""
         if self._steps is None:
             self._steps = list(self._work(heads, context))

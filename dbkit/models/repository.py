@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from sqlalchemy import func, inspect, literal, select, tuple_
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Repository(Generic[T]):
         columns = self._order(order_by)
         if limit < 1:
             raise ValueError(f"limit={limit}: must be 1 or more")
-        query: Select[tuple[T]] = select(self._model).where(*where)
+        query: Any = select(self._model).where(*where)
         if after is not None:
             if len(after) != len(columns):
                 raise ValueError(f"after has {len(after)} values, and the order {len(columns)} columns")
@@ -93,7 +93,7 @@ class Repository(Generic[T]):
             query = query.where(here < there if descending else here > there)
         query = query.order_by(*(column.desc() if descending else column for column in columns)).limit(limit + 1)
         with self._db.session_scope() as session:
-            found = session.scalars(query).all()
+            found: Sequence[T] = session.scalars(query).all()
             session.expunge_all()
         items = tuple(found[:limit])
         last = items[-1] if len(found) > limit else None

@@ -7,7 +7,7 @@ from factory.alchemy import SQLAlchemyModelFactory
 from dbkit.testing.rolled_back import current
 
 
-class ModelFactory(SQLAlchemyModelFactory):  # type: ignore[misc]  # factory-boy has no types
+class ModelFactory(SQLAlchemyModelFactory):
     """The base of factories whose rows live in the test's transaction: flushed, never committed.
 
     ::

@@ -45,12 +45,13 @@ def test_it_is_rolled_back_and_tried_again_until_the_table_is_free(db, reader, s
     with ThreadPoolExecutor(1) as threads, caplog.at_level("INFO", "dbkit.migrate"):
         migrating = threads.submit(db.migrate, "+2", script_location=scripts, timeout=120)
         wait_until(lambda: "two -> three waited 0.1 s for a table that others use" in caplog.text)
-        assert reader.engine.connect().execute(text("SELECT * FROM made")).all() == []  # nobody stands in line
+        with reader.engine.connect() as another:
+            assert another.execute(text("SELECT * FROM made")).all() == []  # it does not stand in line for long
         assert not migrating.done()
         reader.rollback()
         migrating.result(120)
     assert current(db, script_location=scripts) == ("three",)
-    assert db.execute_query(SESSION).fetchone() == ("0", "0", 0)
+    assert db.execute_query(SESSION).one() == ("0", "0", 0)
 
 
 def test_past_the_deadline_the_error_names_the_revision_and_the_schema_is_as_it_was(db, reader, scripts):
@@ -59,7 +60,7 @@ def test_past_the_deadline_the_error_names_the_revision_and_the_schema_is_as_it_
     assert "LockNotAvailable" in str(raised.value)
     assert (raised.value.revision, raised.value.undone) == ("three", True)
     assert not exists(db, "more")
-    assert db.execute_query(SESSION).fetchone() == ("0", "0", 0)
+    assert db.execute_query(SESSION).one() == ("0", "0", 0)
 
 
 def test_a_revision_that_committed_in_its_middle_is_not_run_twice(db, reader, scripts):
@@ -78,7 +79,7 @@ def test_a_revision_that_committed_in_its_middle_is_not_run_twice(db, reader, sc
 def test_a_busy_pool_is_waited_for_as_long_as_a_migration_may(database, scripts):
     """The pool's own timeout is for requests."""
     with DatabaseConnectionManager(database, min_size=0, max_size=1, timeout=0.1) as db, ThreadPoolExecutor(1) as one:
-        with db.engine.connect():
+        with db.pool.patience(120), db.engine.connect():
             migrating = one.submit(db.migrate, script_location=scripts, timeout=120)
             wait_until(lambda: db.stats().waiting == 1)
         migrating.result(120)

@@ -52,7 +52,7 @@ def test_one_transaction_holds_the_lock_and_the_work(db, pooled, scripts):
     )  # fmt: skip
     db.migrate(script_location=scripts)
     assert current(db, script_location=scripts) == ("two",)
-    assert db.execute_query(LEFT_BEHIND).fetchone() == (0, "0", "0")
+    assert db.execute_query(LEFT_BEHIND).one() == (0, "0", "0")
 
 
 def test_what_commits_in_its_middle_is_refused_and_rolled_back(db, pooled, scripts):
@@ -61,7 +61,7 @@ def test_what_commits_in_its_middle_is_refused_and_rolled_back(db, pooled, scrip
         db.migrate(script_location=scripts)
     assert not exists(db, "made")
     assert not exists(db, "early")
-    assert db.execute_query(LEFT_BEHIND).fetchone() == (0, "0", "0")
+    assert db.execute_query(LEFT_BEHIND).one() == (0, "0", "0")
 
 
 def test_a_transaction_per_migration_is_refused(db, pooled, scripts):

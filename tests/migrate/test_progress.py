@@ -42,7 +42,7 @@ def test_a_person_sees_each_revision():
 
 def test_nobody_watches():
     assert told(io.StringIO()) == ""
-    closed = Terminal()
+    closed = io.StringIO()
     closed.close()
     assert not Progress(closed)._watched
 
