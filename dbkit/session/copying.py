@@ -200,7 +200,7 @@ class _Target:
         return self.job.name
 
     def quote(self, name: str) -> str:
-        return _preparer(self.job.engine).quote_identifier(name)
+        return _unformatted(_preparer(self.job.engine).quote_identifier(name))
 
     def list(self, names: Iterable[str]) -> str:
         return ", ".join(map(self.quote, names))
@@ -263,7 +263,7 @@ def _quoted_name(engine: Engine, table: object) -> str:
     preparer = _preparer(engine)
     table = getattr(table, "__table__", table)
     if isinstance(table, Table):
-        return preparer.format_table(table)
+        return _unformatted(preparer.format_table(table))
     parts = table.split(".") if isinstance(table, str) else table
     if (
         not isinstance(parts, Sequence)
@@ -274,7 +274,12 @@ def _quoted_name(engine: Engine, table: object) -> str:
             f'table must be a name ("films", "shop.films"), a schema and a name, or a table of SQLAlchemy\'s, not '
             f"{table!r}"
         )
-    return ".".join(map(preparer.quote_identifier, parts))
+    return _unformatted(".".join(map(preparer.quote_identifier, parts)))
+
+
+def _unformatted(quoted: str) -> str:
+    """A quoted name for a statement without parameters, in which SQLAlchemy's doubled percent signs would stay."""
+    return quoted.replace("%%", "%")
 
 
 def _preparer(engine: Engine) -> IdentifierPreparer:

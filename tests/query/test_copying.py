@@ -100,9 +100,8 @@ def test_every_value_arrives_as_it_was(engine, kind):
     values = VALUES[kind]
     assert copy_rows(engine, "held", enumerate(values)) == len(values)
     back = execute_query(engine, "SELECT value FROM held ORDER BY id").scalars()
-    assert (
-        [str(value) for value in back] == [str(value) for value in values] if kind == "inet" else back == tuple(values)
-    )
+    read = {"inet": str, "bytea": lambda value: None if value is None else bytes(value)}.get(kind, lambda value: value)
+    assert [read(value) for value in back] == [read(value) for value in values]
 
 
 def test_text_for_a_json_column_is_json_already(engine):
