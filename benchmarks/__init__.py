@@ -5,8 +5,8 @@
 - ``crowd.py``: many threads on few connections, what several rows are made of.
 - ``measure.py``: rows, cases, runs, rounds: what is measured when. ``figures.py``: medians, spreads, Jain's index.
 - ``results.py``: the file of results, which can be completed row by row; targets and verdicts.
-- ``report.py``: figures in words, tables. ``publish.py`` makes the README's part (``summary.py``), ``docs/benchmarks.md``
-  (``full_report.py``) and the charts (``charts.py``) from the committed results.
+- ``report.py``: figures in words, tables. ``publish.py`` makes the README's part (``summary.py``),
+  ``docs/benchmarks.md`` (``full_report.py``) and the charts (``charts.py``) from the committed results.
 
 Every run makes new pools and new connections. Every case of a row runs once in every round of it, each round in another
 order, so whatever else the machine does meets all of them alike. A figure is the median over the runs, with the lowest
