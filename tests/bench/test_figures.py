@@ -5,19 +5,22 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.figures import Spread, curve, fair_shares, jain, median_curve, quantile, ratios
 
+unhurried = settings(deadline=None, max_examples=50)
 numbers = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 
 
+@unhurried
 @given(numbers)
 def test_the_half_quantile_is_the_median(values: list[float]) -> None:
     assert quantile(values, 0.5) == pytest.approx(statistics.median(values))
 
 
+@unhurried
 @given(numbers, st.floats(0, 1), st.floats(0, 1))
 def test_quantiles_rise_with_the_share_and_stay_within_the_values(
     values: list[float], one: float, other: float
@@ -42,6 +45,7 @@ def test_jain() -> None:
         jain([0, 0])
 
 
+@unhurried
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=64).filter(any), st.integers(1, 9))
 def test_jain_is_between_one_nth_and_one_and_knows_no_unit(work: list[int], factor: int) -> None:
     index = jain(work)
@@ -60,6 +64,7 @@ def test_ratios_pair_the_runs() -> None:
         ratios([1.0, 2.0], [1.0])
 
 
+@unhurried
 @given(numbers)
 def test_a_curve_rises_from_the_lowest_value_to_the_highest(values: list[float]) -> None:
     points = curve(values)

@@ -126,7 +126,13 @@ def test_time_per_call_is_per_call() -> None:
 
 def test_what_is_to_be_done_before_a_round_is_done_before_each_and_not_timed() -> None:
     events: list[str] = []
-    read = time_per_call(lambda _count: events.append("work"), seconds=1e-6, before=lambda: events.append("before"))
+
+    def cycle(count: int) -> None:
+        events.append("work")
+        for _ in range(count):
+            pass
+
+    read = time_per_call(cycle, seconds=1e-5, before=lambda: events.append("before"))
     read(1.0)
     assert events[0] == "before"
     assert events.count("before") == 1

@@ -21,7 +21,7 @@ def a_row(name: str = "row", *, runs: int = 2) -> RowResults:
         [1.5] * runs,
         [
             Run(
-                {"ours": {"time": 1.5e-6 + number, "lost": 0}, "theirs": {"time": 2.0}},
+                {"ours": {"time": 1.5e-6 * (number + 1), "lost": 0}, "theirs": {"time": 2.0}},
                 {"ours": {"waits": [0.125, 0.5]}},
             )
             for number in range(runs)
