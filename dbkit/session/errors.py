@@ -18,7 +18,7 @@ class ResultUnreadableError(DbkitError, exc.DataError):
     ``docs/decisions/unreadable-answers.md`` for why the answer is not read before the commit.
     """
 
-    code = None
+    code = None  # type: ignore[assignment]  # SQLAlchemy's page about its own class would mislead here
 
     def __init__(
         self,

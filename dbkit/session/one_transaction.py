@@ -34,8 +34,8 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
         connection.execution_options(stream_results=False, yield_per=None)
         raw: Any = connection.connection.dbapi_connection
         if for_dialect(engine.dialect).has_autocommit and raw.autocommit:
-            level: Any = engine.dialect.default_isolation_level  # type: ignore[attr-defined]  # any dialect for a server has it
-            connection.execution_options(isolation_level=level)
+            dialect: Any = engine.dialect  # of a server, so it has a default
+            connection.execution_options(isolation_level=dialect.default_isolation_level)
         with connection.begin():
             impose_limits(connection)
             watch(connection, time_left())
