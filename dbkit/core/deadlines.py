@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RENEWED_BELOW: Final = 0.9
-"""A statement's timeout is set again once this share of it, or less, is left until the deadline. So a statement may
+"""A statement's timeout is set again once less than this share of it is left until the deadline. So a statement may
 pass the deadline by a tenth of what was left; setting it for each statement would cost a round trip each."""
 
 
@@ -50,6 +50,13 @@ def milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-def is_worn(left: float, given: float) -> bool:
-    """Whether a statement's timeout, ``given`` seconds, must be set again with ``left`` seconds to the deadline."""
-    return left < given * RENEWED_BELOW
+def is_worn(wanted: float | None, given: float | None) -> bool:
+    """Whether a statement's timeout must be set again.
+
+    Args:
+        wanted: seconds that the next statement may take; None for no limit.
+        given: seconds that the server was told last; None for no limit.
+    """
+    if wanted is None or given is None:
+        return wanted is not given
+    return wanted < given * RENEWED_BELOW or given < wanted * RENEWED_BELOW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event, exc
 
@@ -13,12 +13,20 @@ from dbkit.drivers import sqlstate_of
 from dbkit.pool.errors import DeadlineExceeded
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.runtime.deadlines import Deadline, current
+from dbkit.session.open_scopes import open_here
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
 
 TIMED_OUT = frozenset({"57014", "55P03"})
 """SQLSTATEs ``query_canceled`` and ``lock_not_available``: how the server ends what takes too long."""
+
+AS_IT_IS: Final = {"no_parameters": True}
+"""Execution options for commands without parameters."""
+
+_BEGUN, _WATCHED = "dbkit begun", "dbkit watched"
+"""Keys of a session's ``info``: its connection in the transaction under way, and the one that is watched."""
 
 _SLACK = 0.05
 """Seconds before a deadline at which a statement that timed out counts as stopped by it: timeouts are rounded."""
@@ -30,7 +38,8 @@ def deadline(seconds: float) -> Iterator[Deadline]:
 
     A borrower in the block waits no longer than that for a connection, an open one or a new one. Each transaction of a
     session begins with what is left as its ``statement_timeout`` and ``lock_timeout``, in one round trip; they are set
-    again before a statement if a tenth of that has passed meanwhile. A statement of ``execute_query`` runs in a
+    again before a statement if a tenth of that has passed meanwhile. So are those of a ``session_scope`` that is in the
+    midst of a transaction already. A statement of ``execute_query`` runs in a
     transaction of its own for that, in four round trips in place of one. On ``engine.connect()`` and
     ``raw_connection()`` only the waiting is bounded.
 
@@ -49,6 +58,7 @@ def deadline(seconds: float) -> Iterator[Deadline]:
     inner = mine if outer is None or mine.at < outer.at else outer
     current.set(inner)
     try:
+        _watch_open_scopes()
         yield inner
     except Exception as error:
         exceeded = by_deadline(error, inner)
@@ -100,43 +110,68 @@ def time_left() -> float | None:
     return left
 
 
-def watch(connection: Connection, given: float | None) -> None:
-    """Look at the clock before each statement of a transaction that has just begun, and count the time it takes.
+def watch(connection: Connection, *, given: float | None, otherwise: float | None) -> None:
+    """Look at the clock before each statement of the transaction under way, and count the time it takes.
 
     Args:
         connection: in the transaction.
-        given: the seconds that each statement was given at its beginning.
+        given: seconds that the server was told a statement may take; None for no limit.
+        otherwise: seconds that a statement may take where there is no deadline; None for no limit.
     """
-    if given is None:
-        return
-    transaction, latest = connection.get_transaction(), [given]
+    transaction, latest, telling = connection.get_transaction(), [given], [False]
 
     def before(
         within: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
-        now = current.get()
-        if now is None:
+        if telling[0]:
             return
-        left = now.left()
-        if left <= 0:
-            raise exceeded(now, "before a statement was sent")
-        if is_worn(left, latest[0]) and within.get_transaction() is transaction:
-            cursor.execute(limit(left))
-            latest[0] = left
-        now.sending()
+        left = time_left()
+        wanted = min((seconds for seconds in (left, otherwise) if seconds is not None), default=None)
+        if is_worn(wanted, latest[0]) and within.get_transaction() is transaction:
+            telling[0] = True
+            try:
+                within.exec_driver_sql(limit(wanted), execution_options=AS_IT_IS)
+            finally:
+                telling[0] = False
+            latest[0] = wanted
+        if (now := current.get()) is not None:
+            now.sending()
 
     def after(
         within: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
-        now = current.get()
-        if now is not None:
+        if not telling[0] and (now := current.get()) is not None:
             now.answered()
 
     event.listen(connection, "before_cursor_execute", before)
     event.listen(connection, "after_cursor_execute", after)
 
 
-def limit(seconds: float) -> str:
-    """The commands that limit statements and waits for locks, in the transaction under way."""
-    number = milliseconds(seconds)
-    return f"SET LOCAL statement_timeout = {number}; SET LOCAL lock_timeout = {number}"
+def note_begin(session: Session, connection: Connection, *, timeout: float | None, left: float | None) -> None:
+    """A transaction of a session has just begun, with the lesser of these for each statement.
+
+    Args:
+        session: whose it is.
+        connection: in the transaction.
+        timeout: the scope's own, in seconds.
+        left: seconds until the deadline; None where there is none.
+    """
+    session.info[_BEGUN] = (connection, timeout)
+    if left is not None:
+        session.info[_WATCHED] = connection
+        watch(connection, given=left if timeout is None else min(timeout, left), otherwise=timeout)
+
+
+def _watch_open_scopes() -> None:
+    """A deadline begins in the midst of transactions: they are watched from now on."""
+    for scope in open_here():
+        connection, timeout = scope.session.info.get(_BEGUN, (None, None))
+        if connection is not None and scope.session.info.get(_WATCHED) is not connection and not connection.closed:
+            scope.session.info[_WATCHED] = connection
+            watch(connection, given=timeout, otherwise=timeout)
+
+
+def limit(seconds: float | None) -> str:
+    """The commands that limit statements and waits for locks in the transaction under way; None for the defaults."""
+    value = "DEFAULT" if seconds is None else milliseconds(seconds)
+    return f"SET LOCAL statement_timeout = {value}; SET LOCAL lock_timeout = {value}"

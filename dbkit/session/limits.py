@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from dbkit.runtime.deadlines import current
-from dbkit.session.deadlines import by_deadline, limit, time_left
+from dbkit.session.deadlines import AS_IT_IS, by_deadline, limit, time_left
 from dbkit.session.scope_settings import check_timeout
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def impose_limits(connection: Connection) -> None:
     driver_connection: Any = connection.connection.dbapi_connection
     if getattr(driver_connection, "autocommit", False):  # the pool puts it back
         driver_connection.autocommit = False
-    connection.exec_driver_sql(commands, execution_options={"no_parameters": True})
+    connection.exec_driver_sql(commands, execution_options=AS_IT_IS)
     now = current.get()
     if now is not None:
         now.sending()

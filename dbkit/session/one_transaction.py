@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbkit.drivers import for_dialect
 from dbkit.session.deadlines import time_left, watch
-from dbkit.session.limits import impose_limits
+from dbkit.session.limits import impose_limits, is_limited
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -38,5 +38,6 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
             connection.execution_options(isolation_level=dialect.default_isolation_level)
         with connection.begin():
             impose_limits(connection)
-            watch(connection, time_left())
+            if not is_limited() and (left := time_left()) is not None:
+                watch(connection, given=left, otherwise=None)
             yield connection

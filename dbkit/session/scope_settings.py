@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, event, exc
 
 from dbkit.pool.lending import refuse_bad_seconds
-from dbkit.session.deadlines import limit, time_left, watch
+from dbkit.session.deadlines import AS_IT_IS, limit, note_begin, time_left
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,7 +29,6 @@ LEVELS: Final = ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIA
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
 _KEY = "dbkit scope"
-_AS_IT_IS: Final = {"no_parameters": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def tend(sessions: sessionmaker[Any]) -> _ForAll:
 
         def on_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
             if not transaction.nested:
-                _begin(found, session.info.get(_KEY), connection)
+                _begin(found, session, connection)
 
         event.listen(sessions, "after_begin", on_begin)
     return found
@@ -168,15 +167,13 @@ def variant(sessions: sessionmaker[Any], isolation_level: str | None, *, read_on
     return known[key]
 
 
-def _begin(for_all: _ForAll, options: ScopeOptions | None, connection: Connection) -> None:
-    seconds = None if options is None else options.timeout
-    left = time_left()
-    if left is not None:
-        seconds = left if seconds is None else min(seconds, left)
+def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
+    options: ScopeOptions | None = session.info.get(_KEY)
+    timeout, left = None if options is None else options.timeout, time_left()
+    seconds = min((each for each in (timeout, left) if each is not None), default=None)
     if seconds is not None:
-        connection.exec_driver_sql(limit(seconds), execution_options=_AS_IT_IS)
-    if left is not None:
-        watch(connection, seconds)
+        connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
+    note_begin(session, connection, timeout=timeout, left=left)
     settings = check_settings(for_all.provide()) if for_all.provide is not None else {}
     if options is not None:
         settings.update(options.settings)

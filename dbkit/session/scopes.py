@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-from _thread import get_ident
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import exc
@@ -19,6 +16,7 @@ from dbkit.pool.server_checks import is_demoted
 from dbkit.session.connection_state import IN_TRANSACTION, restore, send
 from dbkit.session.deadlines import by_deadline
 from dbkit.session.errors import CommitOutcomeUnknown
+from dbkit.session.open_scopes import enter, innermost, leave
 from dbkit.session.scope_settings import Value, ask_for, options_of_scope, tend, variant
 
 if TYPE_CHECKING:
@@ -26,19 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, sessionmaker
 
 logger = logging.getLogger("dbkit.session.scopes")
-
-
-_open: ContextVar[tuple[_Open, ...]] = ContextVar("dbkit_open_scopes", default=())
-"""The scopes that are open here, the innermost last."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Open:
-    """A scope that is open: a context may be copied to another thread, which must not have its session."""
-
-    sessions: sessionmaker[Session]
-    session: Session
-    thread: int
 
 
 def make_sessions(engine: Engine) -> sessionmaker[Session]:
@@ -101,7 +86,7 @@ def session_scope(
     if nested:
         if read_only or isolation_level is not None or timeout is not None or settings is not None:
             raise exc.ArgumentError("nested=True takes no other argument: the transaction is the outer scope's")
-        outer = _innermost(sessions)
+        outer = innermost(sessions)
         if outer is not None:
             with outer.begin_nested():
                 yield outer
@@ -111,8 +96,7 @@ def session_scope(
     tend(sessions)
     session = sessions(close_resets_only=False) if engine is None else sessions(close_resets_only=False, bind=engine)
     ask_for(session, options)
-    opened = _Open(sessions, session, get_ident())
-    _open.set((*_open.get(), opened))
+    opened = enter(sessions, session)
     try:
         yield session
         session.commit()
@@ -127,15 +111,8 @@ def session_scope(
             raise told from error
         raise
     finally:
-        _open.set(tuple(scope for scope in _open.get() if scope is not opened))
+        leave(opened)
         session.close()
-
-
-def _innermost(sessions: sessionmaker[Session]) -> Session | None:
-    """The session of the innermost scope that is open on this thread."""
-    thread = get_ident()
-    found = (scope.session for scope in reversed(_open.get()) if scope.sessions is sessions and scope.thread == thread)
-    return next((session for session in found if session.is_active), None)
 
 
 def _told(error: BaseException) -> Exception | None:
@@ -153,10 +130,11 @@ def raw_connection(engine: Engine) -> Iterator[Any]:
 
     It is psycopg2's or psycopg 3's, as the engine's URL says, and errors are that driver's own. Committed at the end of
     the block, or rolled back if it raises anything at all. Always given back, and as it came: ``autocommit``,
-    ``isolation_level``, read-only, ``deferrable``, ``cursor_factory``, and with psycopg 3 ``row_factory`` and
-    ``prepare_threshold``. A connection that is lost or closed in the block is replaced by the pool. Changes that SQL
-    made in the session (``SET``, ``LISTEN``, temporary tables) stay with the connection. A child forked inside the
-    block leaves the connection, which is its parent's, alone.
+    ``isolation_level``, read-only, ``deferrable``, ``cursor_factory``, the client's encoding, what was registered on it
+    alone, and with psycopg 3 ``row_factory`` and ``prepare_threshold``. Cursors made in the block are closed after it.
+    A connection that is lost or closed in the block is replaced by the pool. Changes that SQL made in the session
+    (``SET``, ``LISTEN``, temporary tables) stay with the connection. A child forked inside the block leaves the
+    connection, which is its parent's, alone.
 
     Args:
         engine: whose pool to borrow from.

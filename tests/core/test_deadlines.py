@@ -31,3 +31,10 @@ def test_the_server_is_never_told_that_there_is_no_limit():
 def test_a_timeout_is_set_again_when_a_tenth_is_gone():
     assert not is_worn(0.95, 1.0)
     assert is_worn(0.89, 1.0)
+
+
+def test_a_timeout_is_set_again_when_its_deadline_is_over():
+    assert is_worn(None, 1.0)  # there is none any more
+    assert is_worn(10.0, 1.0)  # an outer one holds again
+    assert is_worn(1.0, None)
+    assert not is_worn(None, None)

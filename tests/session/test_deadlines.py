@@ -13,11 +13,12 @@ from dbkit import DbkitError, DeadlineExceeded, SettingsError
 
 
 def test_a_statement_in_a_session_is_stopped(db):
-    with pytest.raises(DeadlineExceeded, match="in statements") as caught, db.deadline(0.5):
+    db.execute_query("SELECT 1")
+    with pytest.raises(DeadlineExceeded, match="in statements") as caught, db.deadline(3):
         with db.session_scope() as session:
-            session.execute(text("SELECT pg_sleep(100)"))
-    assert caught.value.seconds == 0.5
-    assert caught.value.spent.statements > 0.2
+            session.execute(text("SELECT pg_sleep(1000)"))
+    assert caught.value.seconds == 3
+    assert caught.value.spent.statements > 0
     assert isinstance(caught.value, DbkitError)
     assert isinstance(caught.value, exc.TimeoutError)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -27,28 +28,53 @@ def test_a_statement_in_a_session_is_stopped(db):
 
 @pytest.mark.parametrize("params", [None, {}, ()], ids=["none", "named", "positional"])
 def test_a_query_is_stopped_inside_the_block(db, params):
-    with db.deadline(0.5):
+    db.execute_query("SELECT 1")
+    with db.deadline(3):
         with pytest.raises(DeadlineExceeded) as caught:
-            db.execute_query("SELECT pg_sleep(100)", params)
-    assert caught.value.spent.statements > 0.2
+            db.execute_query("SELECT pg_sleep(1000)", params)
+    assert caught.value.spent.statements > 0
     assert db.execute_query("SHOW statement_timeout").scalar() == "0"
 
 
 def test_nothing_is_sent_once_it_is_past(db):
+    db.execute_query("SELECT 1")
     with db.session_scope() as session, db.deadline(0):
         with pytest.raises(DeadlineExceeded, match="before a statement was sent"):
             session.execute(text("SELECT 1"))
-        with pytest.raises(DeadlineExceeded):
-            db.execute_query("SELECT 1")
         session.rollback()
+        with pytest.raises(DeadlineExceeded, match="before a statement was sent"):
+            db.execute_query("SELECT 1")
+
+
+def test_a_transaction_that_is_under_way_is_bounded_while_it_lasts(db):
+    show = text("SHOW statement_timeout")
+    with db.session_scope() as session, db.session_scope(nested=True):
+        assert session.scalar(show) == "0"
+        with db.deadline(1000):
+            assert session.scalar(show) != "0"
+        assert session.scalar(show) == "0"
+        with db.deadline(0), pytest.raises(DeadlineExceeded):
+            session.execute(text("SELECT 1"))
+    with db.session_scope(timeout=60) as session:
+        with db.deadline(1000):
+            assert session.scalar(show) == "1min"
+        with db.deadline(30):
+            assert session.scalar(show) != "1min"
+        assert session.scalar(show) == "1min"
 
 
 def test_later_statements_get_what_is_left(db):
-    with pytest.raises(DeadlineExceeded), db.deadline(2), db.session_scope() as session:
-        session.execute(text("SELECT pg_sleep(1.2)"))
-        left = session.scalar(text("SHOW statement_timeout"))
-        assert left != "2s"
-        session.execute(text("SELECT pg_sleep(100)"))
+    left = text("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'")
+    with db.deadline(100), db.session_scope() as session:
+        at_first = session.scalar(left)
+        assert 0 < at_first <= 100_000
+        session.execute(text("SELECT pg_sleep(0.1)"))
+        assert session.scalar(left) == at_first  # it need not be told each time
+    with pytest.raises(DeadlineExceeded), db.deadline(4), db.session_scope() as session:
+        at_first = session.scalar(left)
+        session.execute(text("SELECT pg_sleep(1)"))
+        assert session.scalar(left) < at_first
+        session.execute(text("SELECT pg_sleep(1000)"))
 
 
 def test_waiting_for_the_pool_counts(db):
