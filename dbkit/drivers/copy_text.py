@@ -133,11 +133,11 @@ def _element(item: Any, unwrap: Callable[[Any], Any]) -> str:
 
 def _why(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    hint = {
-        dict: ": the column is not of type json or jsonb",
-        tuple: ": give a list for an array",
-        set: ": give a list for an array",
-    }.get(type(value), "")
+    hint = ""
+    if isinstance(value, dict):
+        hint = ": the column is not of type json or jsonb"
+    elif isinstance(value, tuple | set | frozenset):
+        hint = ": give a list for an array"
     return f"there is no rule for a value of {kind}{hint}"
 
 

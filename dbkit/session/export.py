@@ -72,7 +72,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if type(value).__module__.startswith(_DRIVERS) and type(value).__str__ is not object.__str__:
+    if type(value).__module__.startswith(_DRIVERS):
         return str(value)  # a range, an hstore, ...
     raise TypeError(f"there is no rule for a value of {type(value).__module__}.{type(value).__qualname__}")
 
