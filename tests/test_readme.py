@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, inspect
+from sqlalchemy import Column, Integer, MetaData, String, Table, inspect, text
 from sqlalchemy.orm import registry
 
 from dbkit import DatabaseConnectionManager
@@ -16,13 +17,13 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-ENV = """
-from alembic import context
-from dbkit import DatabaseConnectionManager
-from dbkit.migrate import run_migrations
+def block(part: str) -> str:
+    """The one block of code that contains this."""
+    [found] = [code for code in BLOCKS if part in code]
+    return found
 
-run_migrations(context, None, otherwise=DatabaseConnectionManager)
-"""
+
+ENV = "from alembic import context\n\ntarget_metadata = None\n" + block("run_migrations(")
 
 
 class User:
@@ -53,7 +54,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_ten_lines(users, project, database, capsys):
-    code = BLOCKS[0].replace("postgresql://user:pass@localhost/test_db", database)
+    code = block("db.migrate(").replace("postgresql://user:pass@localhost/test_db", database)
     assert database in code
     names: dict[str, object] = {"User": User}
     exec(compile(code, "README.md", "exec"), names)
@@ -63,7 +64,7 @@ def test_the_ten_lines(users, project, database, capsys):
 
 
 def test_the_pool_alone(database):
-    code = BLOCKS[1].replace(
+    code = block("poolclass=ElasticPool").replace(
         "postgresql+psycopg2://user:pass@localhost/test_db", database.replace("://", "+psycopg2://")
     )
     names: dict[str, object] = {}
@@ -73,10 +74,20 @@ def test_the_pool_alone(database):
     engine.dispose()
 
 
+def test_what_an_application_does_all_day(database):
+    with DatabaseConnectionManager(database) as db:
+        db.execute_query("CREATE TABLE films (name text PRIMARY KEY, price numeric)")
+        names: dict[str, object] = {"db": db, "text": text}
+        exec(compile(block("db.copy_rows("), "README.md", "exec"), names)
+        assert names["names"] == ["Metropolis", "Nosferatu"]
+        assert [tuple(row) for row in names["cheap"]] == [("Metropolis", Decimal("4.50"))]
+        assert db.pool.stats().in_use == 0
+
+
 def test_the_token(monkeypatch):
     monkeypatch.setattr("psycopg2.connect", lambda **_: pytest.fail("nobody asked"))
     names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
-    exec(compile(BLOCKS[2], "README.md", "exec"), names)
+    exec(compile(block("AzureCredential()"), "README.md", "exec"), names)
     assert names["db"].settings.route.verified
     names["db"].close_connections()
 

@@ -168,7 +168,7 @@ class Psycopg2Driver(LibpqDriver):
 
 
 def _own_value(value: Any) -> Any:
-    """What one of psycopg2's wrappers holds, as text or bytes; anything else as it is."""
+    """The content of one of psycopg2's wrappers, as text or bytes; anything else as it is."""
     from psycopg2 import extras
 
     if isinstance(value, extras.Json):

@@ -1,4 +1,4 @@
-"""What a migration fails with, beyond ``MigrationError`` itself."""
+"""Errors of migrations, beyond ``MigrationError`` itself."""
 
 from __future__ import annotations
 

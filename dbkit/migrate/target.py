@@ -1,4 +1,4 @@
-"""What may be migrated: an engine, or whatever has one."""
+"""The target of a migration: an engine, or an object that has one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models have in common: names for their constraints, types for their columns, and when a row was written."""
+"""Common ground of models: names for their constraints, types for their columns, and when a row was written."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def _begin(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is asked for."""
+    """The arguments of a call, checked."""
 
     engine: Engine
     name: str

@@ -1,4 +1,4 @@
-"""What a single statement is bounded by: a timeout, a deadline, no right to write. In a transaction of its own.
+"""Bounds of a single statement: a timeout, a deadline, no right to write. In a transaction of its own.
 
 The server knows no other way to bound one statement by itself that leaves nothing behind. It costs ``BEGIN``, the
 limits, the statement and ``COMMIT``: four round trips in place of one, paid only where a limit is asked for.

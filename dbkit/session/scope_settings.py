@@ -1,4 +1,4 @@
-"""What holds for each transaction of a scope: settings, timeouts, a deadline. Told to the server when it begins.
+"""Terms of each transaction of a scope: settings, timeouts, a deadline. Told to the server when it begins.
 
 Everything is local to its transaction (``SET LOCAL``, ``set_config(..., true)``): the server forgets it at the end, so
 nothing reaches the next borrower, and it works through PgBouncer. Names and values of settings are bound, never
@@ -33,7 +33,7 @@ _KEY = "dbkit scope"
 
 @dataclass(frozen=True, slots=True)
 class ScopeOptions:
-    """What one scope asks for.
+    """The options of one scope.
 
     Attributes:
         timeout: seconds that each statement, and each wait for a lock, may take; None for no limit.
@@ -46,7 +46,7 @@ class ScopeOptions:
 
 @dataclass(slots=True)
 class _ForAll:
-    """What holds for all sessions of one maker.
+    """The terms of all sessions of one maker.
 
     Attributes:
         provide: gives further settings when a transaction begins.

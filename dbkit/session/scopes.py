@@ -116,7 +116,7 @@ def session_scope(
 
 
 def _told(error: BaseException) -> Exception | None:
-    """What to raise in place of an error that means more than it says; None for the error itself."""
+    """The error to raise in place of one that means more than it says; None for that one itself."""
     if not isinstance(error, exc.DBAPIError) or isinstance(error, CommitOutcomeUnknown):
         return None
     if lost_at_commit(error.orig):

@@ -1,4 +1,4 @@
-"""What tests of an application need, from the extra ``testing``.
+"""Helpers for the tests of an application, from the extra ``testing``.
 
 With it pytest has the fixtures ``db``, ``db_session``, ``db_rolled_back``, ``db_faults`` and ``dbkit_server`` (see
 ``dbkit_pytest``). Here is the rest: ``ModelFactory``, ``FakeClock``, and the parts that the fixtures are made of.
