@@ -112,7 +112,7 @@ class Cloud:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(30)
+        self._thread.join(200)
         for session in self._sessions:
             session.close()
 

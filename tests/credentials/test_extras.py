@@ -80,5 +80,5 @@ from dbkit.credentials import AwsRdsCredential, AzureCredential, GcpCredential
 AwsRdsCredential(), AzureCredential(), GcpCredential()
 print(sorted({"azure.identity", "azure.core", "boto3", "botocore", "google.auth", "requests"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.strip() == "[]"

@@ -379,7 +379,7 @@ def test_a_forked_child_has_the_token_and_none_of_the_parents_threads():
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ def start(*arguments: str, url: str | None = None, cwd=ROOT) -> subprocess.Popen
 
 def alembic(*arguments: str, url: str | None = None, cwd=ROOT) -> tuple[int, str, str]:
     with start(*arguments, url=url, cwd=cwd) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
 
@@ -90,7 +90,7 @@ def test_two_processes_at_once(db, database):
     said = ""
     for process in processes:
         with process:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         said += err
     assert said.count("Running upgrade") == 2
@@ -113,7 +113,7 @@ def test_ctrl_c_while_waiting(db, database):
                 if "waiting for another migration" in line:
                     process.send_signal(signal.SIGINT)
                     break
-            process.communicate(timeout=30)
+            process.communicate(timeout=240)
         assert process.returncode != 0
         others = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

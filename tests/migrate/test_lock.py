@@ -21,7 +21,7 @@ from .test_command_line import start
 HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
+def wait_until(condition, seconds: float = 200.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -32,7 +32,7 @@ def wait_until(condition, seconds: float = 60.0) -> None:
 def other(database):
     """Another process's manager, as far as the server can tell."""
     with DatabaseConnectionManager(
-        {"application_name": "other"} | _details(database), min_size=0, max_size=2, timeout=10
+        {"application_name": "other"} | _details(database), min_size=0, max_size=2, timeout=60
     ) as manager:
         yield manager
 
@@ -112,7 +112,7 @@ def test_the_one_who_waits_finds_nothing_to_do(db, database, gate, gated, tmp_pa
 
     def migrate() -> None:
         try:
-            db.migrate(script_location=gated, timeout=30)
+            db.migrate(script_location=gated, timeout=200)
         except BaseException as error:
             failures.append(error)
 
@@ -124,9 +124,9 @@ def test_the_one_who_waits_finds_nothing_to_do(db, database, gate, gated, tmp_pa
             wait_until(lambda: "waiting for another migration (pid" in caplog.text)
         assert waiter.is_alive()
         open_up(gate)
-        assert first.communicate(timeout=30)
+        assert first.communicate(timeout=240)
         assert first.returncode == 0
-    waiter.join(30)
+    waiter.join(200)
     assert failures == []
     assert current(db.engine, script_location=gated) == ("two",)
     assert db.execute_query(HELD).scalar() == 0
@@ -138,7 +138,7 @@ def test_threads_of_one_process_take_turns(db, database, gate, gated):
 
     def migrate(manager) -> None:
         try:
-            manager.migrate(script_location=gated, timeout=30)
+            manager.migrate(script_location=gated, timeout=200)
         except BaseException as error:
             failures.append(error)
 
@@ -152,7 +152,7 @@ def test_threads_of_one_process_take_turns(db, database, gate, gated):
             second.migrate(script_location=gated, timeout=0.1)
         open_up(gate)
         for thread in threads:
-            thread.join(30)
+            thread.join(200)
             assert not thread.is_alive()
     assert failures == []
     assert current(db.engine, script_location=gated) == ("two",)
@@ -168,14 +168,14 @@ def test_current_does_not_wait_for_a_thread_that_migrates(database, other, gate,
     arguments = {"script_location": gated} if asked_by == "script_location" else {"config": config}
     with DatabaseConnectionManager(database, min_size=0, max_size=2) as db, ThreadPoolExecutor(2) as threads:
         db.migrate("one", **arguments)
-        migrating = threads.submit(db.migrate, "two", timeout=30, **arguments)
+        migrating = threads.submit(db.migrate, "two", timeout=200, **arguments)
         try:
             wait_until(lambda: a_migration_is_at(gate))
             assert threads.submit(current, db.engine, **arguments).result(15) == ("one",)
             assert not migrating.done()
         finally:
             open_up(gate)
-        migrating.result(30)
+        migrating.result(200)
         assert current(db.engine, **arguments) == ("two",)
 
 
@@ -185,14 +185,14 @@ def test_current_says_so_where_it_cannot_know_the_version_table(database, gate, 
     unseen = tmp_path / "unseen"
     shutil.copytree(gated, unseen)
     with DatabaseConnectionManager(database, min_size=0, max_size=2) as db, ThreadPoolExecutor(1) as threads:
-        migrating = threads.submit(db.migrate, script_location=gated, timeout=30)
+        migrating = threads.submit(db.migrate, script_location=gated, timeout=200)
         try:
             wait_until(lambda: a_migration_is_at(gate))
             with pytest.raises(MigrationError, match="Another thread of this process is still migrating"):
                 current(db.engine, script_location=unseen)
         finally:
             open_up(gate)
-        migrating.result(30)
+        migrating.result(200)
 
 
 def test_the_one_that_waits_does_not_hold_up_vacuum(db, other, monkeypatch):
@@ -232,7 +232,7 @@ def test_an_interrupt_while_waiting_leaves_nothing(db, other, scripts, monkeypat
     ):
         monkeypatch.setattr("dbkit.migrate.lock.time.sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            db.migrate(script_location=scripts, timeout=30)
+            db.migrate(script_location=scripts, timeout=200)
         monkeypatch.undo()
         assert db.stats().in_use == 0
     assert db.execute_query(HELD).scalar() == 0

@@ -81,7 +81,7 @@ def test_a_look_that_waits_is_told_as_soon_as_the_table_is_known():
     with ThreadPoolExecutor(1) as threads, turn.taken(0):
         answer = threads.submit(look)
         turn.remember(PROJECT, TABLE)
-        assert answer.result(30) == TABLE
+        assert answer.result(200) == TABLE
 
 
 def test_a_look_that_waits_goes_on_when_the_turn_is_free():
@@ -94,4 +94,4 @@ def test_a_look_that_waits_goes_on_when_the_turn_is_free():
     with ThreadPoolExecutor(1) as threads:
         with turn.taken(0):
             answer = threads.submit(look)
-        assert answer.result(30) is None
+        assert answer.result(200) is None

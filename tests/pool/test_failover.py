@@ -59,7 +59,7 @@ class Node:
             admin.close()
 
     def stop(self) -> None:
-        self._shell.communicate(b"\n", timeout=30)
+        self._shell.communicate(b"\n", timeout=240)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def standby_of(original: EmbeddedPostgres, data: Path, port: int) -> Iterator[No
     """A hot standby, copied from the running server."""
     program = original._instance.binaries.program("pg_basebackup")
     command = [program, "-d", original.url(), "-D", str(data), "-R", "-c", "fast", "--no-sync"]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, check=True, timeout=240, capture_output=True)
     own_by(data, (original.folder / "data").stat().st_uid)
     node = Node(original, data, port)
     try:

@@ -66,7 +66,7 @@ def run(url: str, script: str) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -319,7 +319,7 @@ def test_children_of_multiprocessing(shared_database: str):
         for process in children:
             process.start()
         for process in children:
-            process.join(30)
+            process.join(200)
         assert [process.exitcode for process in children] == [0] * 4
         use()
         assert engine.pool.stats().opens == 2

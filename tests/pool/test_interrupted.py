@@ -115,7 +115,7 @@ def test_a_return_in_the_midst_of_taking_or_releasing_the_lock(moment: str):
     real = pool._lock
     pool._lock = Interrupted(real, moment, lambda: held.pop().invalidate())
     task = Task(pool.stats)
-    task.join(30)
+    task.join(200)
     assert not task.is_alive(), "the pool waits for a lock that its own thread holds"
     pool._lock = real
     assert not held
