@@ -9,7 +9,7 @@ import uuid
 
 import psycopg2.extensions
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text, exc, func, insert, literal, select, text, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, event, exc, func, insert, literal, select, text, update
 from sqlalchemy.schema import CreateTable
 
 from dbkit.drivers import for_dialect
@@ -285,11 +285,14 @@ def test_a_lost_connection_is_invalidated_and_replaced(engine):
 
 def test_a_keyboard_interrupt_costs_the_connection_and_no_more(engine, monkeypatch):
     first = execute_query(engine, "SELECT pg_backend_pid()").scalar()
-    with engine.connect() as connection:  # psycopg2's classes are C: interrupt in what they call
-        raw = connection.connection.dbapi_connection
+
+    def lend(raw, record, fairy):  # psycopg2's classes are C: interrupt in what they call
         raw.cursor_factory = _interrupted(raw.cursor_factory or psycopg2.extensions.cursor)
+
+    event.listen(engine.pool, "checkout", lend)
     with pytest.raises(KeyboardInterrupt):
         execute_query(engine, "SELECT 1")
+    event.remove(engine.pool, "checkout", lend)
     assert engine.pool.stats().in_use == 0
     assert execute_query(engine, "SELECT pg_backend_pid()").scalar() != first
 
