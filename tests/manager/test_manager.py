@@ -179,9 +179,14 @@ def test_use_after_the_end(shared_database):
     assert db.execute_query("SELECT 1").scalar() == 1
     assert db.close_connections() == ()
     assert db.close_connections() == ()
+
+    def use_a_session():
+        with db.session_scope() as session:
+            session.connection()
+
     for use in (
         lambda: db.execute_query("SELECT 1"),
-        lambda: db.session_scope().__enter__().connection(),
+        use_a_session,
         lambda: db.raw_connection().__enter__(),
         lambda: db.engine.connect(),
         lambda: db.warm_up(),
