@@ -48,11 +48,12 @@ def all_revisions(script: ScriptDirectory, heads: Sequence[str]) -> tuple[Revisi
     Raises:
         MigrationError: a head is not among them.
     """
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     try:
         applied = {found.revision for found in script.iterate_revisions(tuple(heads), "base")} if heads else set()
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise MigrationError(
             f"the database is at {', '.join(heads)}, and {script.dir} does not have that: {error}. Get the scripts it "
             "was migrated with, or tell it where it is: stamp(database, revision, purge=True)."

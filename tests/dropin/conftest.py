@@ -97,7 +97,7 @@ def loans(shared_database: str) -> Iterator[Loans]:
 @pytest.fixture
 def db(environment: Callable[..., str], address: dict[str, Any]) -> PostgresqlConnection:
     """Return the object on the shared database, with a pool of up to four connections."""
-    environment(address, max_conn=4, timeout=5)
+    environment(address, max_conn=4, timeout=60)
     return PostgresqlConnection()
 
 

@@ -47,9 +47,14 @@ WRONG = {
 @pytest.mark.parametrize("use", ["query", "session", "raw", "warm", "engine"])
 def test_a_failed_connect_shows_no_secret(settings, wrong, use):
     db = DatabaseConnectionManager(settings.replace(**WRONG[wrong]()))
+
+    def session() -> None:
+        with db.session_scope() as opened:
+            opened.connection()
+
     uses = {
         "query": lambda: db.execute_query("SELECT 1"),
-        "session": lambda: db.session_scope().__enter__().connection(),
+        "session": session,
         "raw": lambda: db.raw_connection().__enter__(),
         "warm": lambda: db.warm_up(),
         "engine": lambda: db.engine.connect(),

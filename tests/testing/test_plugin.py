@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import exc, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dbkit.testing import FakeClock
 
@@ -63,8 +64,6 @@ def test_code_that_takes_a_manager_works_in_the_transaction(db_rolled_back, agai
 
 def test_a_factory_makes_its_rows_in_the_tests_transaction(db_session):
     factory = pytest.importorskip("factory")
-    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
     from dbkit.testing import ModelFactory
 
     class Base(DeclarativeBase):
