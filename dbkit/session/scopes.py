@@ -119,7 +119,7 @@ def _told(error: BaseException) -> Exception | None:
     """What to raise in place of an error that means more than it says; None for the error itself."""
     if not isinstance(error, exc.DBAPIError) or isinstance(error, CommitOutcomeUnknown):
         return None
-    if lost_at_commit(error.orig):
+    if error.orig is not None and lost_at_commit(error.orig):
         return CommitOutcomeUnknown("COMMIT", None, error.orig)
     return by_deadline(error)
 

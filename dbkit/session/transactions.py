@@ -72,6 +72,7 @@ def run_in_transaction(
     check_timeout(timeout)
     with deadline(timeout) if timeout is not None else nullcontext():
         retry = 0
+        last: exc.DBAPIError
         while True:
             began, attempt = monotonic(), _Attempt(fn)
             try:
