@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 RENEWED_BELOW: Final = 0.9
-"""A statement's timeout is set again once less than this share of it is left until the deadline. So a statement may pass
-the deadline by a tenth of what was left; setting it for each statement would cost a round trip each."""
+"""A statement's timeout is set again once less than this share of it is left until the deadline. So a statement may
+pass the deadline by a tenth of what was left; setting it for each statement would cost a round trip each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
