@@ -131,7 +131,7 @@ def raw_connection(engine: Engine) -> Iterator[Any]:
     It is psycopg2's or psycopg 3's, as the engine's URL says, and errors are that driver's own. Committed at the end of
     the block, or rolled back if it raises anything at all. Always given back, and as it came: ``autocommit``,
     ``isolation_level``, read-only, ``deferrable``, ``cursor_factory``, the client's encoding, what was registered on it
-    alone, and with psycopg 3 ``row_factory`` and ``prepare_threshold``. Cursors made in the block are closed after it. A
+    alone, and with psycopg 3 ``row_factory`` and ``prepare_threshold``. Cursors made in it are closed after it. A
     connection that is lost or closed in the block is replaced by the pool. Changes that SQL made in the session
     (``SET``, ``LISTEN``, temporary tables) stay with the connection, but for the client's encoding. A child forked
     inside the block leaves the connection, which is its parent's, alone.
