@@ -25,7 +25,7 @@ from examples.movies.intake import MissingExtraError, take_in
 
 from .conftest import ROOT
 
-DEADLINE = 60.0
+DEADLINE = 250.0
 SHORT = ("--count", "500", "--seconds", "1")
 
 Start = Callable[..., "subprocess.Popen[str]"]

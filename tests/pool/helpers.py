@@ -190,7 +190,10 @@ def in_line(pool: Any, count: int) -> None:
 
 def at_rest(pool: Any, **expected: int) -> None:
     """Wait until the pool's numbers are these."""
-    eventually(lambda: all(getattr(pool.stats(), name) == number for name, number in expected.items()))
+    try:
+        eventually(lambda: all(getattr(pool.stats(), name) == number for name, number in expected.items()))
+    except AssertionError as error:
+        raise AssertionError(f"{pool!r} is not at rest: {expected}; {pool.holders()}") from error
 
 
 class Recorder:

@@ -89,8 +89,8 @@ def test_the_pool_of_any_database_closes_them_too(shared_database):
     named = lent.cursor("kept")
     named.execute("SELECT 1")
     pool.release(lent)
-    with pool.connection() as lent:
-        for cursor in (kept, named):
-            with pytest.raises(psycopg2.Error):
-                cursor.fetchall()
+    with pool.connection():
+        assert kept.closed
+        with pytest.raises(psycopg2.Error):
+            named.fetchall()
     pool.close()
