@@ -7,6 +7,7 @@
 - ``shared_database``: the URL of one database that all tests of the worker share: cheaper, for tests that only read or
   that use temporary tables.
 - ``admin``: a superuser's own connection to that database, beside all pools.
+- ``table``: an empty table in the database of the ``db`` that the test's own folder defines.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from dbkit import DatabaseConnectionManager
 from dbkit.embedded import EmbeddedPostgres
+from dbkit.testing import places
 
 from .pool.helpers import Admin
 
@@ -31,21 +35,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
 
-MEMORY = "/dev/shm"
-ROOM = 1 << 30  # bytes
-
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def memory_folder() -> str | None:
-    """Return a folder in memory with room enough, or None. A database takes 10 ms there, on a disk up to 150."""
-    try:
-        found = os.statvfs(MEMORY)
-    except OSError:
-        return None
-    roomy = found.f_bavail * found.f_frsize > ROOM
-    return MEMORY if roomy and not found.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK) else None
+    """Return a folder in memory with room enough, or None."""
+    return places.memory_folder()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -85,3 +81,12 @@ def admin(shared_database: str) -> Iterator[Admin]:
     found = Admin(shared_database)
     yield found
     found.close()
+
+
+@pytest.fixture
+def table(db: DatabaseConnectionManager) -> Iterator[str]:
+    """An empty table (id integer primary key, name text)."""
+    name = f"t_{uuid.uuid4().hex}"
+    db.execute_query(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
+    yield name
+    db.execute_query(f"DROP TABLE {name}")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -14,15 +13,6 @@ def db(shared_database: str) -> Iterator[DatabaseConnectionManager]:
     manager = DatabaseConnectionManager(shared_database, min_size=0, max_size=3, timeout=10)
     yield manager
     assert manager.close_connections() == ()
-
-
-@pytest.fixture
-def table(db: DatabaseConnectionManager) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
-    name = f"t_{uuid.uuid4().hex}"
-    db.execute_query(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
-    yield name
-    db.execute_query(f"DROP TABLE {name}")
 
 
 def terminate(db: DatabaseConnectionManager, pid: int) -> None:

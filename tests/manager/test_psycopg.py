@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,15 +27,6 @@ def db(shared_database: str) -> Iterator[DatabaseConnectionManager]:
     with DatabaseConnectionManager(on_psycopg(shared_database), min_size=0, max_size=3, timeout=10) as manager:
         yield manager
         assert manager.close_connections() == ()
-
-
-@pytest.fixture
-def table(db: DatabaseConnectionManager) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
-    name = f"t_{uuid.uuid4().hex}"
-    db.execute_query(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
-    yield name
-    db.execute_query(f"DROP TABLE {name}")
 
 
 def count(db: DatabaseConnectionManager, table: str) -> int:

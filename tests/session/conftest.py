@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,12 +35,3 @@ def managers(shared_database: str) -> Iterator[Callable[..., DatabaseConnectionM
 def db(managers: Callable[..., DatabaseConnectionManager], driver: str) -> DatabaseConnectionManager:
     """A manager with a single connection, so that the next borrower has the one that the last one had."""
     return managers(driver)
-
-
-@pytest.fixture
-def table(db: DatabaseConnectionManager) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
-    name = f"t_{uuid.uuid4().hex}"
-    db.execute_query(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
-    yield name
-    db.execute_query(f"DROP TABLE {name}")
