@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ __all__ = [
     "db_rolled_back",
     "db_session",
     "dbkit_prepare",
+    "dbkit_prepared",
     "dbkit_server",
     "dbkit_shared",
     "dbkit_template",
@@ -73,14 +75,20 @@ def dbkit_prepare(pytestconfig: pytest.Config) -> Callable[[DatabaseConnectionMa
 
 
 @pytest.fixture(scope="session")
-def dbkit_template(dbkit_server: EmbeddedPostgres, dbkit_prepare: Callable[[DatabaseConnectionManager], None]) -> str:
-    """The name of the database that the others are copies of: prepared once, and then used by nobody."""
-    from dbkit.testing.places import manager_on
+def dbkit_prepared() -> Iterator[Prepared]:
+    """The prepared databases of this run, one for each ``dbkit_prepare``: folders and classes may have their own."""
+    with ExitStack() as managers:
+        yield Prepared(managers)
 
-    name = "dbkit_template"
-    with manager_on(dbkit_server.create_database(name)) as manager:
-        dbkit_prepare(manager)
-    return name
+
+@pytest.fixture
+def dbkit_template(
+    dbkit_prepared: Prepared,
+    dbkit_server: EmbeddedPostgres,
+    dbkit_prepare: Callable[[DatabaseConnectionManager], None],
+) -> str:
+    """The name of the database that the others are copies of: prepared once, and then used by nobody."""
+    return dbkit_prepared.template(dbkit_server, dbkit_prepare)
 
 
 @pytest.fixture
@@ -97,13 +105,12 @@ def db(dbkit_server: EmbeddedPostgres, dbkit_template: str) -> Iterator[Database
         dbkit_server.drop_database(name)
 
 
-@pytest.fixture(scope="session")
-def dbkit_shared(dbkit_server: EmbeddedPostgres, dbkit_template: str) -> Iterator[DatabaseConnectionManager]:
+@pytest.fixture
+def dbkit_shared(
+    dbkit_prepared: Prepared, dbkit_server: EmbeddedPostgres, dbkit_template: str
+) -> DatabaseConnectionManager:
     """A manager on a migrated database that tests share, since each rolls back what it does there."""
-    from dbkit.testing.places import manager_on
-
-    with manager_on(dbkit_server.create_database("dbkit_shared", dbkit_template)) as manager:
-        yield manager
+    return dbkit_prepared.shared(dbkit_server, dbkit_template)
 
 
 @pytest.fixture
@@ -133,6 +140,36 @@ def db_faults(dbkit_server: EmbeddedPostgres, db: DatabaseConnectionManager) -> 
     from dbkit.testing.faults import Faults
 
     return Faults(dbkit_server, str(db.settings.database))
+
+
+class Prepared:
+    """Prepared databases: made when the first test asks, and kept until the run ends."""
+
+    def __init__(self, managers: ExitStack) -> None:
+        self._managers = managers
+        self._templates: dict[tuple[EmbeddedPostgres, Callable[[DatabaseConnectionManager], None]], str] = {}
+        self._shared: dict[tuple[EmbeddedPostgres, str], DatabaseConnectionManager] = {}
+
+    def template(self, server: EmbeddedPostgres, prepare: Callable[[DatabaseConnectionManager], None]) -> str:
+        """The name of the server's database that ``prepare`` made."""
+        from dbkit.testing.places import manager_on
+
+        made = self._templates.get((server, prepare))
+        if made is None:
+            made = f"dbkit_template_{next(_numbers)}"
+            with manager_on(server.create_database(made)) as manager:
+                prepare(manager)
+            self._templates[server, prepare] = made
+        return made
+
+    def shared(self, server: EmbeddedPostgres, template: str) -> DatabaseConnectionManager:
+        """A manager on one copy of that database."""
+        from dbkit.testing.places import manager_on
+
+        if (server, template) not in self._shared:
+            url = server.create_database(f"dbkit_shared_{next(_numbers)}", template)
+            self._shared[server, template] = self._managers.enter_context(manager_on(url))
+        return self._shared[server, template]
 
 
 def _ini(config: pytest.Config) -> Path | None:

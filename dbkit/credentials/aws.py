@@ -93,7 +93,7 @@ class AwsRdsCredential(RemoteCredential):
             return self
         bound = copy.copy(self)
         bound._lease = None
-        bound._start_afresh()
+        bound._begin()
         faults: list[Fault] = []
         if bound._host is None:
             bound._host = _one_host(settings, faults)

@@ -69,8 +69,12 @@ class RemoteCredential(BaseCredential):
             raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         self.timeout = float(timeout)
         self._lease: Lease | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """At birth, of a copy too: from here on, each forked child starts afresh."""
         self._start_afresh()
-        forks.start_afresh(self, RemoteCredential._start_afresh)
+        forks.start_afresh(self, type(self)._start_afresh)
 
     def _start_afresh(self) -> None:
         """At birth, and in a forked child, where the parent's threads are not."""

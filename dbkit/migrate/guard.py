@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection
 
 from dbkit.errors import DbkitError, MigrationError
+from dbkit.migrate.logs import ProgramsLogging
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -46,7 +47,7 @@ def run_env(
     configured: Callable[[MigrationContext], None],
     **options: Any,
 ) -> None:
-    """Run ``env.py`` for ``work``, on a connection of ``engine`` and on no other.
+    """Run ``env.py`` for ``work``, on a connection of ``engine`` and on no other. The program's logging stays as it is.
 
     Args:
         config: has the connection in its attributes.
@@ -64,6 +65,7 @@ def run_env(
     from alembic.util import CommandError
 
     accepted = ran = False
+    logs = ProgramsLogging()
 
     def note(heads: Any, context: MigrationContext) -> Iterable[Step]:
         nonlocal ran
@@ -73,6 +75,7 @@ def run_env(
     def accept(context: MigrationContext) -> None:
         nonlocal accepted
         accepted = True
+        logs.put_back()  # before the migration: it has things to tell
         configured(context)
 
     with EnvironmentContext(config, script, fn=note, **options) as environment:
@@ -88,6 +91,8 @@ def run_env(
                 f"{script.env_py_location} failed with {type(error).__name__} (the cause of this error) before it used "
                 f"the connection that it was given. If it connects by itself: {_ADVICE}"
             ) from error
+        finally:
+            logs.put_back()
     if not ran:
         raise MigrationError(
             f"{script.env_py_location} ended without a call of context.run_migrations(), so nothing was done. {_ADVICE}"

@@ -44,7 +44,7 @@ class Outcome:
         done: how often each operation succeeded.
         sold_out: orders refused because no copies were left, as they should be.
         errors: how often each operation failed, by its name and the error's text.
-        samples: the pool, ten times a second.
+        samples: the pool, ten times a second, and once at least.
         borrows: how often a connection was borrowed.
         wait_time: how long those borrowers waited who had to stand in line.
         use_time: how long connections were out.
@@ -131,9 +131,11 @@ def run(
     try:
         for thread in crew:
             thread.start()
-        while monotonic() < began + seconds and any(thread.is_alive() for thread in crew):
+        while True:
             total.samples.append(_sample(db))
             on_sample(monotonic() - began)
+            if monotonic() >= began + seconds or not any(thread.is_alive() for thread in crew):
+                break
             sleep(SAMPLE_EVERY)
     finally:
         stop.set()

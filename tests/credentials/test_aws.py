@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -140,6 +141,37 @@ def test_the_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     credential.fetch()
     credential.fetch()
     assert made == ["rds"]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_bound_copy_starts_afresh_in_a_forked_child() -> None:
+    asked = threading.Event()
+    answer = threading.Event()
+
+    class Slow:
+        def generate_db_auth_token(self, host: str, port: int, username: str, region: str | None, /) -> str:
+            asked.set()
+            assert answer.wait(60)
+            return f"{username}@{host}"
+
+    bound = AwsRdsCredential(username="app", region="r", client=Slow()).bound_to(settings(host="h"))
+    mine = threading.Thread(target=bound.current)
+    mine.start()
+    assert asked.wait(60)  # a fetch is under way at the moment of the fork, on a thread that the child lacks
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer.set()
+            os.write(write, token_of(bound).value.reveal().encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    answer.set()
+    mine.join(60)
+    with os.fdopen(read, "rb") as answers:
+        assert answers.read() == b"app@h"
+    os.waitpid(child, 0)
 
 
 def test_the_regions_variable_is_the_one_boto3_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def test_two_processes_at_once(db, database):
 
 def test_it_waits_up_to_its_deadline(db, database):
     with db.engine.connect() as connection, migration_lock(connection, "alembic_version", timeout=0):
-        code, out, err = alembic("-x", "timeout=0.3", "upgrade", "head", url=database)
+        code, out, err = alembic("-x", "timeout=3", "upgrade", "head", url=database)
         assert code != 0
         assert "Another process is migrating this database: pid" in out + err
         assert "waiting for another migration (pid" in err

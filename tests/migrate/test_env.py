@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -40,12 +41,13 @@ def elsewhere(server: EmbeddedPostgres) -> Iterator[str]:
 def initialized(tmp_path: Path) -> Callable[..., Path]:
     """Make a project as ``alembic init`` does, with one revision; return its ``alembic.ini``."""
 
-    def make(url: str | None = None, template: str = "generic") -> Path:
-        ini = tmp_path / "alembic.ini"
-        command.init(Config(ini), str(tmp_path / "migrations"), template=template)
+    def make(url: str | None = None, template: str = "generic", folder: str = "project") -> Path:
+        ini = tmp_path / folder / "alembic.ini"
+        ini.parent.mkdir()
+        command.init(Config(ini), str(ini.parent / "migrations"), template=template)
         if url is not None:
             ini.write_text(re.sub("^sqlalchemy.url = .*", f"sqlalchemy.url = {url}", ini.read_text(), flags=re.M))
-        write_revision(tmp_path / "migrations", "one", None, "op.execute('CREATE TABLE made (x int)')")
+        write_revision(ini.parent / "migrations", "one", None, "op.execute('CREATE TABLE made (x int)')")
         return ini
 
     return make
@@ -70,6 +72,27 @@ def test_the_env_py_of_alembic_init_is_refused_before_it_changes_either_database
     assert f"would migrate elsewhere on {parts.host}:{parts.port}" in str(raised.value)
     assert LINES in str(raised.value)
     assert (relations(elsewhere), relations(database)) == ([], [])
+
+
+def test_the_env_py_of_alembic_init_does_not_touch_the_programs_logging(db, initialized, caplog):
+    ini = initialized()
+    env_py = ini.parent / "migrations" / "env.py"
+    head, assignment, _ = env_py.read_text().partition("target_metadata = None\n")
+    assert "fileConfig(config.config_file_name)" in head
+    env_py.write_text(head + assignment + textwrap.dedent(LINES) + "\n")
+    revision = "import logging; logging.getLogger('programs.own').info('told by the revision')"
+    write_revision(ini.parent / "migrations", "two", "one", revision)
+
+    mine, root = logging.getLogger("programs.own"), logging.root
+    before = (root.handlers[:], root.level)
+    with caplog.at_level("INFO"):
+        during = (root.handlers[:], root.level)
+        db.migrate(config=ini)
+        assert (root.handlers, root.level, mine.disabled) == (*during, False)
+    assert "told by the revision" in caplog.text
+    with pytest.raises(MigrationError):
+        db.migrate(config=initialized("postgresql://nobody@localhost/nothing", folder="another"))
+    assert (root.handlers, root.level, mine.disabled) == (*before, False)
 
 
 def test_the_lines_of_the_error_mend_the_env_py_of_alembic_init(db, database, elsewhere, initialized):

@@ -121,7 +121,8 @@ def test_the_one_who_waits_finds_nothing_to_do(db, database, gate, gated, tmp_pa
         wait_until(lambda: a_migration_is_at(gate))
         with caplog.at_level("INFO", "dbkit.migrate"):
             waiter.start()
-            wait_until(lambda: "waiting for another migration (pid" in caplog.text)
+            wait_until(lambda: failures or "waiting for another migration (pid" in caplog.text)
+        assert failures == []
         assert waiter.is_alive()
         open_up(gate)
         assert first.communicate(timeout=240)

@@ -62,6 +62,18 @@ def test_code_that_takes_a_manager_works_in_the_transaction(db_rolled_back, agai
     assert db_rolled_back.execute_query(COUNT).scalar() == 1
 
 
+class TestAnotherPreparation:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dbkit_prepare(cls):
+        return lambda db: db.execute_query("CREATE TABLE letters AS SELECT 'dear' AS letter")
+
+    def test_has_databases_of_its_own(self, db, db_session):
+        assert db.execute_query("SELECT letter FROM letters").scalar() == "dear"
+        assert db_session.scalar(text("SELECT letter FROM letters")) == "dear"
+        assert db_session.scalar(text("SELECT to_regclass('notes')")) is None
+
+
 def test_a_factory_makes_its_rows_in_the_tests_transaction(db_session):
     factory = pytest.importorskip("factory")
     from dbkit.testing import ModelFactory
