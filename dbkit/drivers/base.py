@@ -204,7 +204,7 @@ class Driver:
         return None
 
     def behaves_as(self, connection: Any, state: Any) -> bool:
-        """Whether ``state(connection)`` would equal ``state``. Cheap: the pool asks it at each return."""
+        """Whether ``state(connection)`` would equal ``state``."""
         return True
 
     def set_state(self, connection: Any, state: Any) -> None:
@@ -229,6 +229,11 @@ class Driver:
             Whether the connection is fit to be kept.
         """
         return True
+
+    def is_untouched(self, connection: Any, state: Any) -> bool:
+        """Whether ``is_clean``, and ``behaves_as`` this state, and no cursor is left open, all in one: the pool asks it
+        at each return, and asks no more where the answer is yes. False where that cannot be told so quickly."""
+        return self.is_clean(connection) and self.behaves_as(connection, state)
 
     def closed_by_borrower(self, connection: Any) -> bool:
         """Whether the connection was closed by ``close()``, rather than lost."""

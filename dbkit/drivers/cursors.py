@@ -48,6 +48,16 @@ def remember(cursors: dict[int, ref[Any]], cursor: Any) -> Any:
     return cursor
 
 
+def none_open(cursors: dict[int, ref[Any]]) -> bool:
+    """Whether no remembered cursor is left of a loan. Then they are forgotten, too."""
+    for reference in tuple(cursors.values()):
+        cursor = reference()
+        if cursor is not None and not getattr(cursor, "closed", False):
+            return False
+    cursors.clear()
+    return True
+
+
 def still_open(cursors: dict[int, ref[Any]]) -> list[Any]:
     """Take out the remembered cursors that are left of a loan."""
     if not cursors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbkit.drivers.base import Driver, Transaction
-from dbkit.drivers.cursors import close, still_open
+from dbkit.drivers.cursors import close, none_open, still_open
 
 _NONE: dict[int, Any] = {}
 
@@ -51,6 +51,10 @@ class LibpqDriver(Driver):
         except Exception:  # noqa: BLE001 - a cursor that cannot be closed goes with its connection
             return False
         return self.is_clean(connection)
+
+    def is_untouched(self, connection: Any, state: Any) -> bool:
+        cursors = getattr(connection, "dbkit_cursors", None)
+        return (not cursors or none_open(cursors)) and self.is_clean(connection) and self.behaves_as(connection, state)
 
     def discard_session(self, connection: Any) -> bool:
         if not self.is_clean(connection):

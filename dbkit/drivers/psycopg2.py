@@ -10,10 +10,11 @@ import psycopg2
 from psycopg2 import extensions
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.cursors import remembering
+from dbkit.drivers.cursors import none_open, remembering
 from dbkit.drivers.libpq import LibpqDriver, plain_encoding
 
 _TRANSACTIONS = tuple(Transaction)
+_NO_TRANSACTION = int(Transaction.NONE)
 
 _LEVELS = {
     extensions.ISOLATION_LEVEL_READ_UNCOMMITTED: "READ UNCOMMITTED",
@@ -129,6 +130,16 @@ class Psycopg2Driver(LibpqDriver):
             and connection.binary_types == state.binary_types
             and connection.encoding == state.encoding
             and connection.get_parameter_status("client_encoding") == state.server_encoding
+        )
+
+    def is_untouched(self, connection: Any, state: Psycopg2State) -> bool:
+        # `is_clean` and `behaves_as` in one piece: each call in here is felt in each checkout. A connection that is
+        # closed or lost has no transaction status but UNKNOWN.
+        cursors = getattr(connection, "dbkit_cursors", None)
+        return bool(
+            connection.get_transaction_status() == _NO_TRANSACTION
+            and (not cursors or none_open(cursors))
+            and self.behaves_as(connection, state)
         )
 
     def set_state(self, connection: Any, state: Psycopg2State) -> None:

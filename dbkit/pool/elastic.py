@@ -147,6 +147,8 @@ class ElasticPool(LendingPool):
         )
         self._fit_to_keep = self._fitness()
         self._keeps_manners = self._reset_on_return is not reset_none
+        simple = self._keeps_manners and self._reset != "discard"
+        self._is_untouched = driver.is_untouched if simple else _never
         if must_write:
             watch_for_read_only(dialect)
         forks.start_afresh(self, ElasticPool._after_fork_in_child)
@@ -335,3 +337,8 @@ class ElasticPool(LendingPool):
     def timeout(self) -> float:
         """Seconds a borrower waits."""
         return self.policy.timeout
+
+
+def _never(connection: object, state: object) -> bool:
+    """In place of ``Driver.is_untouched``, where each connection that comes back needs more."""
+    return False

@@ -48,6 +48,8 @@ _borrow_timeout: ContextVar[tuple[weakref.ref[Any], float] | None] = ContextVar(
 class LendingPool(LedgerDriver):
     """The borrower's side of the pool."""
 
+    _is_untouched: Callable[[Any, Any], bool]
+    """Says of a connection that comes back, and of how it behaved when it was opened, that it needs no more thought."""
     _fit_to_keep: Callable[[Any], bool]
     """Says of a connection that comes back whether it may be used again."""
     _keeps_manners: bool
@@ -125,7 +127,10 @@ class LendingPool(LedgerDriver):
         """Whether the connection may be lent. Asks without a round trip; ``core/borrowing.py`` has the reasons."""
         peek = slot.peek
         if peek is not None and now - slot.idle_since < self._trusted_for:
-            return is_silent(peek)
+            try:
+                return not peek(0)
+            except RuntimeError:  # another thread peeks at this moment
+                return is_silent(peek)
         # As of the moment it was lent: a waiter that wakes up late must not have it checked again and again.
         verdict = trust(slot, slot.borrowed_at, keepalive=self.policy.keepalive, has_socket=peek is not None)
         return verdict is Trust.LEND or (verdict is Trust.PEEK and peek is not None and is_silent(peek))
@@ -214,12 +219,12 @@ class LendingPool(LedgerDriver):
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         slot: PooledSlot = record  # type: ignore[assignment]
-        if slot.leak_told_at == slot.borrowed_at and slot.state is State.IN_USE:
+        if self._remembers_where and slot.leak_told_at == slot.borrowed_at and slot.state is State.IN_USE:
             self._came_back(slot, monotonic())
         connection = slot.dbapi_connection
         if connection is None:
             self._enter(slot, CloseReason.INVALIDATED if slot.generation < 0 else CloseReason.DETACHED)
-        elif not self._fit_to_keep(connection) or not self._has_manners(slot, connection):
+        elif not self._is_untouched(connection, slot.manners) and not self._put_in_order(slot, connection):
             self._enter(slot, CloseReason.UNFIT)
         else:
             try:
@@ -229,9 +234,11 @@ class LendingPool(LedgerDriver):
                 self._enter(slot)
                 raise
 
-    def _has_manners(self, slot: PooledSlot, connection: Any) -> bool:
-        """Have the connection behave as it did when it was opened. False: that cannot be done."""
+    def _put_in_order(self, slot: PooledSlot, connection: Any) -> bool:
+        """Have the connection behave as it did when it was opened. False: it is not fit to be kept."""
         driver = self.driver
+        if not self._fit_to_keep(connection):
+            return False
         if not self._keeps_manners:
             return True
         if not driver.behaves_as(connection, slot.manners):
