@@ -29,6 +29,7 @@ def account(server: EmbeddedPostgres) -> str:
     password = secrets.token_urlsafe(12)
     statement = sql.SQL("CREATE ROLE bench LOGIN PASSWORD {}").format(sql.Literal(password))
     server.execute(statement)
+    server.execute("GRANT CREATE ON SCHEMA public TO bench")  # for the row that fills a table
     return server.url(user="bench", password=password, socket=True)
 
 

@@ -19,7 +19,8 @@ from _thread import get_ident
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from dbkit.credentials.base import Token, text_of, without_tracebacks
+from dbkit.credentials.base import Token, checked_proof, text_of, without_tracebacks
+from dbkit.credentials.errors import CredentialError
 from dbkit.diagnosis.outage import is_refusal
 from dbkit.diagnosis.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.errors import Fault, SettingsError
@@ -101,7 +102,20 @@ class Connector(Creator):
         if credential is not None and credential.gives_tokens:
             self._admit_tokens()
 
-    def _admitted(self, proof: Secret | Token) -> Secret | Token:
+    def _admitted(self, given: object) -> Secret | Token:
+        """A credential's answer, if it may be sent. A credential of a user's own may answer anything, and with no
+        password libpq would take another from its environment.
+
+        Raises:
+            CredentialError: one cannot log in with it.
+            SettingsError: it is a token, and must not travel to this server.
+        """
+        try:
+            proof = checked_proof(given)
+        except (TypeError, ValueError) as error:
+            given = None  # error trackers record locals
+            reason = f"{self._credential!r} is of no use: {error}"
+            raise CredentialError(reason, without_tracebacks(error)) from None
         if isinstance(proof, Token):
             self._admit_tokens()
         return proof

@@ -8,12 +8,21 @@ so that this file, and the pure floor that builds on it, imports no SQLAlchemy. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+_HINTS_AT_SECRET = re.compile(r"://|:.*@|(passw|pwd|secret|token)\w*\s*=", re.IGNORECASE | re.DOTALL)
 
 
 class DbkitError(Exception):
     """The root: ``except DbkitError`` catches all that dbkit raises of its own accord."""
+
+
+def may_be_shown(value: object) -> bool:
+    """Whether a setting's value looks harmless. A URL, ``user:password@host`` or ``password=...`` does not, whichever
+    setting it was put in: people put them where a host or a number belongs."""
+    return _HINTS_AT_SECRET.search(str(value)) is None
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Fault:
     Attributes:
         key: the setting's name as dbkit knows it (``port``), or as the user wrote it where dbkit knows none.
         reason: what is wrong and what would be right, as one clause.
-        value: the value as given, made safe to show; empty where it is secret or there is none.
+        value: the value as given, made safe to show; empty where it is secret, may hold a secret, or there is none.
         origin: where the value came from (``argument``, ``environment variable DB_PORT``, ``.env``, ...).
     """
 
@@ -31,6 +40,10 @@ class Fault:
     reason: str
     value: str = ""
     origin: str = "argument"
+
+    def __post_init__(self) -> None:
+        if not may_be_shown(self.value):
+            object.__setattr__(self, "value", "")
 
     def __str__(self) -> str:
         shown = f"={self.value}" if self.value else ""

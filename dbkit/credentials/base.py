@@ -179,6 +179,28 @@ def text_of(proof: Secret | Token) -> Secret:
     return proof.value if isinstance(proof, Token) else proof
 
 
+def checked_proof(given: object) -> Secret | Token:
+    """What a credential gave, if one can log in with it.
+
+    Raises:
+        TypeError: it is neither text nor a ``Token``.
+        ValueError: it is empty, or holds what no password can hold.
+    """
+    proof = Secret(given) if isinstance(given, str) else given
+    if not isinstance(proof, Secret | Token):
+        close = getattr(given, "close", None)
+        if close is not None and hasattr(given, "__await__"):
+            close()  # a coroutine that is never awaited
+        raise TypeError(f"it must give a str or a Token, not {type(given).__name__}")
+    text = text_of(proof)
+    if text == Secret(""):
+        raise ValueError("it gave an empty text")
+    flaw = text.flaw()
+    if flaw is not None:
+        raise ValueError(f"the text it gave {flaw}")
+    return proof
+
+
 def without_tracebacks(error: BaseException) -> BaseException:
     """The error and all it is chained to, without their frames: those may hold tokens and keys in their locals."""
     todo: list[object] = [error]

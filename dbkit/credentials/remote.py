@@ -20,7 +20,7 @@ import time
 from functools import partial
 from typing import Final
 
-from dbkit.credentials.base import BaseCredential, Lease, Token, said, text_of, without_tracebacks
+from dbkit.credentials.base import BaseCredential, Lease, Token, checked_proof, said, text_of, without_tracebacks
 from dbkit.credentials.errors import CredentialError
 from dbkit.runtime import forks
 from dbkit.runtime.threads import ThreadRuntime
@@ -187,7 +187,7 @@ class RemoteCredential(BaseCredential):
 
     def _run(self, fetch: _Fetch) -> None:
         try:
-            fetch.got = _checked(self.fetch_fresh() if fetch.fresh else self.fetch())
+            fetch.got = checked_proof(self.fetch_fresh() if fetch.fresh else self.fetch())
         except BaseException as error:  # noqa: BLE001 - goes to the callers that wait
             fetch.error = without_tracebacks(error)
         finally:
@@ -224,25 +224,3 @@ class RemoteCredential(BaseCredential):
             error = fetch.error
             raise CredentialError(f"{self!r} failed: {said(error)}", error) from error
         return fetch.got
-
-
-def _checked(given: object) -> Secret | Token:
-    """The provider's answer, if one can log in with it.
-
-    Raises:
-        TypeError: it is neither text nor a ``Token``.
-        ValueError: it is empty, or holds what no password can hold.
-    """
-    proof = Secret(given) if isinstance(given, str) else given
-    if not isinstance(proof, Secret | Token):
-        close = getattr(given, "close", None)
-        if close is not None and hasattr(given, "__await__"):
-            close()  # a coroutine that is never awaited
-        raise TypeError(f"it must give a str or a Token, not {type(given).__name__}")
-    text = text_of(proof)
-    if text == Secret(""):
-        raise ValueError("it gave an empty text")
-    flaw = text.flaw()
-    if flaw is not None:
-        raise ValueError(f"the text it gave {flaw}")
-    return proof

@@ -15,7 +15,7 @@ from dbkit.settings.sources import SecretFile, Setting, read_secret_file
 logger = logging.getLogger("dbkit.credentials")
 
 
-class FileCredential(BaseCredential):
+class FileCredential(RemoteCredential):
     """A password in a file that another program rewrites (a Vault agent, a mounted secret).
 
     Read at each connection attempt. The file is UTF-8; one newline at its end does not count. A program that changes it
@@ -23,39 +23,44 @@ class FileCredential(BaseCredential):
 
     Args:
         path: the file. It need not be there before the first connection attempt.
+        timeout: seconds that a connection attempt waits for it: a network's file system may be gone, and a named pipe
+            has nothing to give.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
+        super().__init__(timeout=timeout)
         self._path = Secret(os.fspath(path))  # by mistake it may be the password itself
         self._last: Secret | None = None
 
-    def current(self) -> Secret:
+    def current(self) -> Secret | Token:
         """The password in the file now; the previous one while the file cannot be read, or is being written.
 
         Raises:
             CredentialError: it cannot be read, or is empty, and no password was ever read from it.
         """
         try:
-            self._last = self._read()
+            return super().current()
         except CredentialError as error:
             if self._last is None:
                 raise
             logger.warning("The previous password is used: %s", said(error))
-        return self._last
+            return self._last
 
-    def refresh(self) -> None:
-        """Read it, as each connection attempt does anyway.
+    def renewed(self, rejected: Secret | Token) -> Secret | Token | None:
+        """The password in the file, if it is another than the rejected one. Looked up each time: it costs little."""
+        return BaseCredential.renewed(self, rejected)
 
-        Raises:
-            CredentialError: it cannot be read, or is empty.
-        """
-        self._last = self._read()
-
-    def _read(self) -> Secret:
+    def fetch(self) -> Secret:
+        """Read it."""
         found = read_secret_file(SecretFile(self._path), "credential file")
         if isinstance(found, Setting) and isinstance(found.value, Secret):
+            self._last = found.value
             return found.value
         raise CredentialError(f"the password could not be read: {found}")
+
+    def __repr__(self) -> str:
+        path = self._path.reveal()
+        return f"the credential file {path}" if path.startswith(("/", "./", "../")) else "the credential file"
 
 
 class CallableCredential(RemoteCredential):

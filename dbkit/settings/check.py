@@ -14,7 +14,7 @@ from pathlib import Path
 from dbkit.core import policy
 from dbkit.core.policy import NAMES as POOL
 from dbkit.core.policy import NEITHER_TRUE_NOR_FALSE, read_number, read_whole, truth
-from dbkit.errors import Fault
+from dbkit.errors import Fault, may_be_shown
 from dbkit.settings.files import Unresolved
 from dbkit.settings.keys import (
     CHOICES,
@@ -81,6 +81,8 @@ def _checked(key: str, value: object) -> object:
     if key in NUMBERS:
         return _number(value, NUMBERS[key])
     text = _text(value)
+    if key in ("database", "username") and not may_be_shown(text):
+        raise _Wrong("looks like a URL; give a URL as the first argument, or in DATABASE_URL")
     if key in CHOICES and text not in CHOICES[key]:
         raise _Wrong(f"must be one of {', '.join(CHOICES[key])}")
     return text

@@ -25,6 +25,9 @@ ALLOW_INSECURE_TOKEN = "allow_insecure_token"
 CREDENTIALS = (CREDENTIAL, IDENTITY_ENABLED, CREDENTIAL_SCOPE, PASSWORD_FILE, ALLOW_INSECURE_TOKEN)
 """The settings of a login besides the password. libpq is given none of these."""
 
+NETWORK_TIMEOUT = "network_timeout"
+"""Seconds a network may be silent while a connection waits for it; see ``network.py``."""
+
 DRIVER_NAMES = MappingProxyType({"database": "dbname", "username": "user"})
 """dbkit's word to libpq's, where they differ."""
 
@@ -43,7 +46,7 @@ OPTIONS = (
 )  # fmt: skip
 """libpq's other connection parameters, up to libpq 18; which of them work is up to the libpq that is installed."""
 
-KEYS = (*IDENTITY, *CREDENTIALS, DRIVER, MIGRATION_URL, *OPTIONS, *POOL)
+KEYS = (*IDENTITY, *CREDENTIALS, DRIVER, MIGRATION_URL, NETWORK_TIMEOUT, *OPTIONS, *POOL)
 """Every setting, in the order they are shown in."""
 
 ALIASES = MappingProxyType(
@@ -83,6 +86,7 @@ SWITCHES = frozenset({IDENTITY_ENABLED, ALLOW_INSECURE_TOKEN})
 
 NUMBERS = MappingProxyType(
     {
+        NETWORK_TIMEOUT: "seconds",
         "connect_timeout": "seconds",
         "keepalives_idle": "seconds",
         "keepalives_interval": "seconds",
@@ -90,7 +94,7 @@ NUMBERS = MappingProxyType(
         "tcp_user_timeout": "milliseconds",
     }
 )
-"""Driver options that are whole numbers, and of what."""
+"""Settings of a connection that are whole numbers, and of what."""
 
 CHOICES = MappingProxyType(
     {

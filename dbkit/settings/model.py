@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dbkit.core.policy import NAMES as POOL
 from dbkit.core.policy import UNLIMITED, PoolPolicy, show_size
-from dbkit.errors import Fault, SettingsError
+from dbkit.errors import Fault, SettingsError, may_be_shown
 from dbkit.settings import sources
 from dbkit.settings.check import check
 from dbkit.settings.hints import unknown
@@ -20,6 +20,7 @@ from dbkit.settings.keys import (
     CREDENTIAL,
     CREDENTIALS,
     DRIVER,
+    NETWORK_TIMEOUT,
     DRIVER_NAMES,
     IDENTITY,
     IDENTITY_ENABLED,
@@ -31,7 +32,8 @@ from dbkit.settings.keys import (
     canonical,
 )
 from dbkit.settings.merge import Merged, read_and_merge, replaced
-from dbkit.settings.secret import Secret, Unpicklable
+from dbkit.settings.network import silence_bounded
+from dbkit.settings.secret import MASK, Secret, Unpicklable
 from dbkit.settings.sources import DEFAULT, Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
 
@@ -263,8 +265,19 @@ class DatabaseSettings(Unpicklable):
     @property
     def options(self) -> Mapping[str, object]:
         """libpq's other connection parameters, dbkit's defaults included, secrets not."""
-        hidden = {*IDENTITY, *CREDENTIALS, DRIVER, *POOL, *SECRETS}
-        return MappingProxyType({key: s.value for key, s in self._values.items() if key not in hidden})
+        return MappingProxyType({key: value for key, value in self._libpq().items() if key not in IDENTITY})
+
+    @property
+    def network_timeout(self) -> int:
+        """Seconds a network may be silent before a connection that waits for it fails; 0 where the system decides."""
+        seconds = self._get(NETWORK_TIMEOUT)
+        return seconds if isinstance(seconds, int) else 0
+
+    def _libpq(self) -> dict[str, object]:
+        """libpq's connection parameters under dbkit's names, without secrets."""
+        hidden = {*CREDENTIALS, DRIVER, NETWORK_TIMEOUT, *POOL, *SECRETS}
+        values = {key: s.value for key, s in self._values.items() if key not in hidden}
+        return silence_bounded(self.network_timeout) | values
 
     @property
     def target(self) -> str:
@@ -282,8 +295,7 @@ class DatabaseSettings(Unpicklable):
 
     def connect_params(self) -> dict[str, object]:
         """Keyword arguments for the driver's ``connect``, in libpq's names, without secrets (see ``secrets()``)."""
-        hidden = {*CREDENTIALS, DRIVER, *POOL, *SECRETS}
-        return {DRIVER_NAMES.get(key, key): s.value for key, s in self._values.items() if key not in hidden}
+        return {DRIVER_NAMES.get(key, key): value for key, value in self._libpq().items()}
 
     def secrets(self) -> dict[str, Secret]:
         """The secrets that ``connect_params()`` leaves out, still wrapped: ``password``, ``sslpassword``, ..."""
@@ -309,6 +321,8 @@ class DatabaseSettings(Unpicklable):
             return self._values[known].origin
         if known in ("password", IDENTITY_ENABLED) and self.credential is not None:
             return self._values[CREDENTIAL].origin
+        if known in silence_bounded(self.network_timeout):
+            return self._values[NETWORK_TIMEOUT].origin
         return DEFAULT if known in (*POOL, *CREDENTIALS, DRIVER) else LIBPQ
 
     def describe(self) -> str:
@@ -342,4 +356,6 @@ class DatabaseSettings(Unpicklable):
 
     def _shown(self, key: str) -> str:
         value = self._values[key].value
+        if not may_be_shown(value):
+            return MASK
         return show_size(UNLIMITED) if key == "max_size" and value == UNLIMITED else repr(value)

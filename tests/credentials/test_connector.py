@@ -11,7 +11,7 @@ import pytest
 
 from dbkit import DatabaseSettings
 from dbkit.connector import Connector, origins
-from dbkit.credentials import StaticPassword, Token
+from dbkit.credentials import CredentialError, StaticPassword, Token
 from dbkit.credentials.base import BaseCredential
 from dbkit.credentials.resolve import choose
 from dbkit.diagnosis.outage import is_refusal
@@ -82,6 +82,20 @@ def test_a_rejected_login_is_tried_once_more_with_another_password(driver):
     connect = connector(script, Numbered(), failures=(driver.Error,))
     assert connect() == "a connection"
     assert script.passwords == ["p1", "p2"]
+
+
+@pytest.mark.parametrize("answer", [None, CANARY.encode(), f"{CANARY}\0", "", 5])
+def test_an_answer_that_is_no_password_is_refused_before_libpq_looks_elsewhere(answer):
+    class Careless(BaseCredential):
+        def current(self):
+            return answer
+
+    script = Script("a connection")
+    error = outcome(connector(script, Careless()))
+    assert isinstance(error, CredentialError)
+    assert "Careless is of no use: " in str(error)
+    assert script.passwords == []
+    assert CANARY not in str(error)
 
 
 def test_an_error_that_is_no_failure_of_the_driver_is_not_judged():

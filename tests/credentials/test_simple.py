@@ -65,6 +65,18 @@ def test_a_password_where_a_path_belongs_is_not_shown():
     assert CANARY not in everything_shown(caught.value)
 
 
+def test_a_file_that_does_not_answer_is_waited_for_no_longer_than_the_timeout_and_named(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    credential = FileCredential(pipe, timeout=0.2)
+    try:
+        with pytest.raises(CredentialError, match=rf"the credential file {pipe} did not answer within timeout=0\.2 s"):
+            credential.current()
+    finally:
+        with pipe.open("w") as end:  # which lets the reading thread go
+            end.write("late")
+
+
 def a_function():
     return "password"
 

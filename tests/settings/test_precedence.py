@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from dbkit.errors import SettingsError
 from dbkit.settings import DatabaseSettings
 
 KEYS = {"host": "DB_HOST", "port": "DB_PORT", "username": "DB_USER", "password": "DB_PASSWORD", "database": "DB_NAME"}
@@ -173,13 +174,39 @@ def test_server_defaults(load):
     assert settings.connect_params() == {
         "connect_timeout": 10,
         "keepalives": 1,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 7,
         "tcp_user_timeout": 30_000,
         "fallback_application_name": "dbkit",
     }
     assert {settings.origin(key) for key in settings.connect_params()} == {"default"}
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 3, 7, 10, 30, 60, 600])
+def test_network_timeout_bounds_both_kinds_of_silence(load, seconds):
+    found = load({"network_timeout": str(seconds)}).connect_params()
+    assert "network_timeout" not in found
+    assert found["tcp_user_timeout"] == seconds * 1000
+    idle, interval, count = (found[f"keepalives_{name}"] for name in ("idle", "interval", "count"))
+    assert 1 <= idle <= max(1, seconds / 2)
+    assert seconds <= idle + interval * count <= max(seconds + 1, seconds * 1.1)
+
+
+@pytest.mark.parametrize("hosts", ["a,b", ["a", "b"], ("a", "b")])
+def test_several_hosts_are_given_less_time_each(load, hosts):
+    assert load({"host": hosts}).options["connect_timeout"] == 3
+    assert load({"host": hosts, "connect_timeout": 8}).options["connect_timeout"] == 8
+    assert load({"host": "a"}).options["connect_timeout"] == 10
+
+
+def test_network_timeout_gives_way_to_libpqs_own_words_and_may_be_left_to_the_system(load):
+    settings = load({"network_timeout": 9, "keepalives_idle": 60})
+    assert (settings.options["keepalives_idle"], settings.options["tcp_user_timeout"]) == (60, 9_000)
+    assert (settings.origin("keepalives_idle"), settings.origin("tcp_user_timeout")) == ("mapping", "mapping")
+    assert load({"network_timeout": 0}).options.keys() == {"connect_timeout", "fallback_application_name"}
+    with pytest.raises(SettingsError, match="network_timeout='soon'.*whole number of seconds"):
+        load({"network_timeout": "soon"})
 
 
 def test_defaults_give_way(load):
