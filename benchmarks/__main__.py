@@ -95,6 +95,30 @@ def _load() -> float:
     return round(os.getloadavg()[0], 2)
 
 
+STALL = 0.005
+"""Seconds. A machine on which one sleep in a hundred ends later than this has no processor to give, for a time."""
+
+
+def lateness(tries: int = 200) -> float:
+    """Seconds by which a sleep of a millisecond ends late, one time in a hundred."""
+    late = []
+    for _ in range(tries):
+        began = time.perf_counter()
+        time.sleep(0.001)
+        late.append(time.perf_counter() - began - 0.001)
+    return sorted(late)[tries * 99 // 100]
+
+
+def _tell_of_stalls() -> None:
+    late = lateness()
+    print(f"One sleep in a hundred ends {late * 1000:.1f} ms late.", flush=True)
+    if late > STALL:
+        print(
+            "This machine stalls: what threads and processes that wait for each other show here (crowds, think, growth)\n"
+            "is the machine's doing, and is not to be quoted.\n"
+        )
+
+
 class _Progress:
     """One line on the terminal, rewritten; nothing where there is no terminal."""
 
@@ -167,6 +191,7 @@ def main(given: list[str] | None = None) -> int:
         except ResultsError as error:
             print(f"{arguments.json}: {error}\nGive another --json, or --fresh to start over.", file=sys.stderr)
             return 1
+        _tell_of_stalls()
         before = _load()
         try:
             for row in arguments.rows:
@@ -176,6 +201,7 @@ def main(given: list[str] | None = None) -> int:
             print("\ninterrupted; --resume completes it")
     print(summary(all_verdicts(document)))
     print(f"Load of the machine: {before} before, {_load()} after, on {document.machine['processors']} processors.")
+    _tell_of_stalls()
     print(f"Results: {arguments.json}")
     return 130 if interrupted else 0
 

@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("psycopg_pool", reason="the peers are in the dependency group 'bench'")
 pytest.importorskip("dbutils", reason="the peers are in the dependency group 'bench'")
 
+from benchmarks import __main__ as command_line
 from benchmarks.__main__ import begun, main, results_of
 from benchmarks.contenders import Contender
 from benchmarks.crowd import nothing, work_for
@@ -329,3 +330,14 @@ def test_only_runs_that_were_made_alike_are_added_to() -> None:
     assert results_of(row, bench, known).runs == known.runs
     assert not results_of(row, Bench("", quick=False), known).runs  # it has more rounds in a run
     assert not results_of(replace(row, title="other work"), bench, known).runs
+
+
+def test_a_machine_that_stalls_is_told_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(command_line.time, "perf_counter", lambda: next(now) * 0.02)
+    monkeypatch.setattr(command_line.time, "sleep", lambda seconds: None)
+    assert command_line.lateness(10) == pytest.approx(0.019)
+    command_line._tell_of_stalls()
+    shown = capsys.readouterr()
+    assert "ends 19.0 ms late" in shown.out
+    assert "not to be quoted" in shown.out

@@ -52,7 +52,7 @@ def test_as_the_host_of_a_url_it_is_refused_without_being_shown() -> None:
 
 
 def test_as_a_name_of_a_database_it_is_refused() -> None:
-    with pytest.raises(SettingsError, match="database.*looks like a URL") as raised:
+    with pytest.raises(SettingsError, match=r"database.*looks like a URL") as raised:
         DatabaseConnectionManager({"host": "localhost", "database": MISPLACED[0]})
     assert CANARY not in str(raised.value)
     assert load({"host": "localhost", "username": "user@tenant"}).username == "user@tenant"

@@ -205,7 +205,7 @@ def test_network_timeout_gives_way_to_libpqs_own_words_and_may_be_left_to_the_sy
     assert (settings.options["keepalives_idle"], settings.options["tcp_user_timeout"]) == (60, 9_000)
     assert (settings.origin("keepalives_idle"), settings.origin("tcp_user_timeout")) == ("mapping", "mapping")
     assert load({"network_timeout": 0}).options.keys() == {"connect_timeout", "fallback_application_name"}
-    with pytest.raises(SettingsError, match="network_timeout='soon'.*whole number of seconds"):
+    with pytest.raises(SettingsError, match=r"network_timeout='soon'.*whole number of seconds"):
         load({"network_timeout": "soon"})
 
 
