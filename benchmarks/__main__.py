@@ -114,8 +114,8 @@ def _tell_of_stalls() -> None:
     print(f"One sleep in a hundred ends {late * 1000:.1f} ms late.", flush=True)
     if late > STALL:
         print(
-            "This machine stalls: what threads and processes that wait for each other show here (crowds, think, growth)\n"
-            "is the machine's doing, and is not to be quoted.\n"
+            "This machine stalls: what threads and processes show here that wait for each other (crowds, think,\n"
+            "growth) is the machine's doing. Do not quote it.\n"
         )
 
 

@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_HINTS_AT_SECRET = re.compile(r"://|:.*@|(passw|pwd|secret|token)\w*\s*=", re.IGNORECASE | re.DOTALL)
+_MASKED = ":***"
+"""A password in a URL that is masked already."""
+_HINTS_AT_SECRET = re.compile(r":(?!//).*@|(passw|pwd|secret|token)\w*\s*=", re.IGNORECASE | re.DOTALL)
 
 
 class DbkitError(Exception):
@@ -20,9 +22,9 @@ class DbkitError(Exception):
 
 
 def may_be_shown(value: object) -> bool:
-    """Whether a setting's value looks harmless. A URL, ``user:password@host`` or ``password=...`` does not, whichever
-    setting it was put in: people put them where a host or a number belongs."""
-    return _HINTS_AT_SECRET.search(str(value)) is None
+    """Whether a setting's value looks harmless. ``user:password@host``, in a URL or not, and ``password=...`` do not,
+    whichever setting they were put in: people put them where a host or a number belongs."""
+    return _HINTS_AT_SECRET.search(str(value).replace(_MASKED, "")) is None
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _checked(key: str, value: object) -> object:
     if key in NUMBERS:
         return _number(value, NUMBERS[key])
     text = _text(value)
-    if key in ("database", "username") and not may_be_shown(text):
+    if key in ("database", "username", "service") and ("://" in text or not may_be_shown(text)):
         raise _Wrong("looks like a URL; give a URL as the first argument, or in DATABASE_URL")
     if key in CHOICES and text not in CHOICES[key]:
         raise _Wrong(f"must be one of {', '.join(CHOICES[key])}")
@@ -237,6 +237,8 @@ def _mismatches(good: Mapping[str, Setting]) -> list[Fault]:
 
 
 def _shown(key: str, value: object) -> str:
+    if key == "port" and "@" in str(value):  # of host=user:password@host, taken apart at its colon
+        return ""
     return "" if key in CONCEALED or isinstance(value, Secret) else _cut(repr(value))
 
 

@@ -340,4 +340,4 @@ def test_a_machine_that_stalls_is_told_of(monkeypatch: pytest.MonkeyPatch, capsy
     command_line._tell_of_stalls()
     shown = capsys.readouterr()
     assert "ends 19.0 ms late" in shown.out
-    assert "not to be quoted" in shown.out
+    assert "Do not quote it" in shown.out

@@ -46,7 +46,7 @@ def test_a_url_is_refused_where_it_would_be_used(key: str) -> None:
 
 
 def test_as_the_host_of_a_url_it_is_refused_without_being_shown() -> None:
-    with pytest.raises(SettingsError, match="host") as raised:
+    with pytest.raises(SettingsError, match="port") as raised:
         load(f"postgresql:///db?host=user:{CANARY}@host")
     assert CANARY not in str(raised.value)
 
