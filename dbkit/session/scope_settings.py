@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event, exc
 
+from dbkit.core.deadlines import milliseconds
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.session.deadlines import AS_IT_IS, limit, note_begin, time_left
 
@@ -171,13 +172,15 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
     options: ScopeOptions | None = session.info.get(_KEY)
     timeout, left = None if options is None else options.timeout, time_left()
     seconds = min((each for each in (timeout, left) if each is not None), default=None)
-    if seconds is not None:
-        connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
-    note_begin(session, connection, timeout=timeout, left=left)
     settings = check_settings(for_all.provide()) if for_all.provide is not None else {}
     if options is not None:
         settings.update(options.settings)
+    if seconds is not None and not settings:
+        connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
+    note_begin(session, connection, timeout=timeout, left=left)
     if settings:
+        if seconds is not None:  # all in one round trip; what the scope sets itself holds
+            settings = dict.fromkeys(("statement_timeout", "lock_timeout"), str(milliseconds(seconds))) | settings
         calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
         values = tuple(part for setting in settings.items() for part in setting)
         connection.exec_driver_sql(f"SELECT {calls}", values)

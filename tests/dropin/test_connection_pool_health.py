@@ -114,5 +114,5 @@ def test_one_that_is_out_does_not_expire(make_pool: Callable[..., ConnectionPool
     pool.release(other)
     eventually(lambda: not mock.made[1].is_open)  # so as much time has passed
     assert conn.execute("still here") == "1: still here"
+    assert mock.made[0].is_open
     pool.release(conn)
-    assert next_of(pool) == 1

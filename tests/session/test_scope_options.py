@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import event, exc, text
 
 from dbkit import SettingsError
 
@@ -50,6 +50,18 @@ def test_the_limit_of_a_scope_outlives_a_savepoint(db):
         with session.begin_nested():
             pass
         assert show(session, "statement_timeout") == "1min"
+
+
+def test_a_limit_and_settings_are_told_in_one_round_trip(db):
+    sent = []
+    event.listen(db.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: sent.append(statement))
+    with db.session_scope(timeout=60, settings={"app.tenant_id": "5", "lock_timeout": "7s"}) as session:
+        session.execute(text("SELECT 1"))
+        assert len(sent) == 2
+        assert [show(session, name) for name in ("statement_timeout", "lock_timeout", "app.tenant_id")] == [
+            "1min", "7s", "5",
+        ]  # fmt: skip
+    assert db.execute_query("SHOW statement_timeout").scalar() == "0"
 
 
 def test_settings_hold_for_the_scope_alone(db):
