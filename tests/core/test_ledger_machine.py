@@ -17,7 +17,7 @@ from .ledgers import Slot, Waiter, borrowed
 from .pool_model import PUBLIC, REACHED, Counted, Model
 
 EXAMPLES: Counter[str] = Counter()
-which = st.integers(0, 7)
+which = st.sampled_from(range(8))
 """Which of several, counted round."""
 
 OPERATIONS = [
@@ -46,12 +46,12 @@ class LedgerMachine(RuleBasedStateMachine):
     """
 
     @initialize(
-        min_size=st.integers(0, 3),
-        extra=st.integers(0, 3),
+        min_size=st.sampled_from(range(4)),
+        extra=st.sampled_from(range(4)),
         fair_after=st.sampled_from([0.0, 0.005, 1.0]),
         max_waiting=st.sampled_from([None, None, 0, 2]),
         patience=st.sampled_from([0.0, 5.0]),
-        spare=st.integers(0, 2),
+        spare=st.sampled_from(range(3)),
         spoiled=st.sampled_from(["suspect", "reopen", *CloseReason]),
         at_last=st.sampled_from([*OPERATIONS, "grow old", "fail"]),
     )
@@ -81,7 +81,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.borrow()
 
     @rule(
-        times=st.integers(1, 4), then=st.sampled_from([*OPERATIONS, "grow old", "fail", *["go on"] * 10]), number=which
+        times=st.sampled_from(range(1, 5)),
+        then=st.sampled_from([*OPERATIONS, "grow old", "fail", *["go on"] * 10]),
+        number=which,
     )
     def work(self, times, then, number):
         """An ordinary moment: somebody gives back, somebody is served, somebody comes, an attempt succeeds.
