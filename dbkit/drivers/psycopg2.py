@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.cursors import none_open, remembering
+from dbkit.drivers.cursors import remembering
 from dbkit.drivers.libpq import LibpqDriver, plain_encoding
 
 _TRANSACTIONS = tuple(Transaction)
@@ -50,6 +50,10 @@ class Psycopg2Driver(LibpqDriver):
         if isinstance(factory, type):  # any other callable makes what it likes
             factory = remembering(factory)
         return psycopg2.connect(**params, connection_factory=factory)
+
+    def is_clean(self, connection: Any) -> bool:
+        # A connection that is closed or lost has no status but UNKNOWN; asked at each return.
+        return bool(connection.get_transaction_status() == _NO_TRANSACTION)
 
     def transaction(self, connection: Any) -> Transaction:
         status: int = connection.get_transaction_status()
@@ -130,16 +134,6 @@ class Psycopg2Driver(LibpqDriver):
             and connection.binary_types == state.binary_types
             and connection.encoding == state.encoding
             and connection.get_parameter_status("client_encoding") == state.server_encoding
-        )
-
-    def is_untouched(self, connection: Any, state: Psycopg2State) -> bool:
-        # `is_clean` and `behaves_as` in one piece: each call in here is felt in each checkout. A connection that is
-        # closed or lost has no transaction status but UNKNOWN.
-        cursors = getattr(connection, "dbkit_cursors", None)
-        return bool(
-            connection.get_transaction_status() == _NO_TRANSACTION
-            and (not cursors or none_open(cursors))
-            and self.behaves_as(connection, state)
         )
 
     def set_state(self, connection: Any, state: Psycopg2State) -> None:
