@@ -59,7 +59,7 @@ def test_a_pool_that_never_connected_fails_at_once(up: EmbeddedPostgres):
             assert connection.scalar(text("SELECT 1")) == 1
 
 
-def test_a_borrower_of_an_invalidated_connection_does_not_connect_himself(shared_database: str):
+def test_a_borrower_of_an_invalidated_connection_does_not_connect_itself(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         engine.raw_connection().close()
@@ -126,7 +126,7 @@ def test_without_patience_an_outage_fails_at_once(up: EmbeddedPostgres):
         assert time.monotonic() - began < 5
 
 
-def test_an_outage_that_outlasts_the_borrower_is_named_in_his_timeout(up: EmbeddedPostgres):
+def test_an_outage_that_outlasts_the_borrower_is_named_in_its_timeout(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"pool_timeout": 0.3}) as engine:
         engine.pool.warm_up(10)
         held = None
