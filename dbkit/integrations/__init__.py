@@ -1,0 +1,1 @@
+"""What other frameworks and libraries know dbkit by. Nothing here is imported by the rest of dbkit."""
