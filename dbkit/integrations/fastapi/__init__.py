@@ -4,7 +4,8 @@
 
     db = DatabaseConnectionManager()
     app = FastAPI(lifespan=lifespan(db))
-    app.include_router(health_router())
+    app.include_router(health_router())                  # /livez and /readyz
+    app.include_router(pool_router(token=os.environ["POOL_TOKEN"]))  # /pool, a page
 
     @app.post("/movies")
     def add(movie: NewMovie, session: SessionDep) -> None:
@@ -16,5 +17,6 @@ From the extra ``fastapi``.
 from dbkit.integrations.fastapi.dependencies import SessionDep, database, session_dependency
 from dbkit.integrations.fastapi.health import health_router
 from dbkit.integrations.fastapi.life import lifespan
+from dbkit.integrations.fastapi.pool_page import pool_router
 
-__all__ = ["SessionDep", "database", "health_router", "lifespan", "session_dependency"]
+__all__ = ["SessionDep", "database", "health_router", "lifespan", "pool_router", "session_dependency"]
