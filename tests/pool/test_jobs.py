@@ -93,33 +93,38 @@ def test_a_return_does_not_connect_for_another(monkeypatch: pytest.MonkeyPatch):
     waiting.outcome().close()
 
 
-def test_upkeep_survives_an_exception_between_asking_and_noting(monkeypatch: pytest.MonkeyPatch):
-    pool = ElasticPool(Double, **QUIET | {"min_size": 0, "max_idle": 0.05})
+@pytest.mark.parametrize("moment", ["before it is asked", "before it is noted"])
+def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pytest.MonkeyPatch, moment: str):
+    pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
     original, struck = ThreadRuntime.call_at, []
 
     def strike(runtime: ThreadRuntime, when: float, ring: Any) -> None:
+        strikes = not struck
+        struck.append(when)
+        if strikes and moment == "before it is asked":
+            raise MemoryError
         original(runtime, when, ring)
-        if not struck:
-            struck.append(when)
+        if strikes:
             raise MemoryError
 
     monkeypatch.setattr(ThreadRuntime, "call_at", strike)
-    try:
-        pool.connect().close()
-    except MemoryError:
-        pass
-    pool.connect().close()
-    eventually(lambda: pool.stats().closes.get("max_idle"))
+    first = pool.connect()
+    eventually(lambda: struck)  # by the job that opened the connection
+    second = pool.connect()
+    first.close()
+    second.close()
+    eventually(lambda: pool.stats().closes.get("max_idle") == 2)
 
 
-def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
+def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
     pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
     original, struck = ElasticPool._upkeep, []
 
     def fail_once(self: ElasticPool, due: float) -> None:
         if not struck:
             struck.append(due)
-            raise MemoryError
+            raise error
         original(self, due)
 
     monkeypatch.setattr(ElasticPool, "_upkeep", fail_once)
