@@ -11,7 +11,6 @@ from sqlalchemy import exc, text
 
 from dbkit import DbkitError, DeadlineExceeded, SettingsError
 
-
 TRIES = (0.25, 1.0, 4.0, 16.0)
 """Seconds of a deadline: a quick machine needs the first, one that stalls a longer one, to have a statement begin."""
 
