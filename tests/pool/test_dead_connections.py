@@ -6,7 +6,20 @@ import time
 
 from sqlalchemy import text
 
-from .helpers import QUIET, Admin, Task, at_rest, engine_on, eventually, in_line, locked, pid_of, stale, unique
+from .helpers import (
+    QUIET,
+    Admin,
+    Recorder,
+    Task,
+    at_rest,
+    engine_on,
+    eventually,
+    in_line,
+    locked,
+    pid_of,
+    stale,
+    unique,
+)
 
 
 def test_a_connection_killed_while_idle_is_replaced_silently(shared_database: str, admin: Admin):
@@ -63,11 +76,13 @@ def test_a_ping_that_finds_one_dead_has_the_others_looked_at_without_any_borrowe
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 5, "max_size": 5}) as engine:
         engine.pool.warm_up()
         admin.kill(*admin.pids(name))
+        told = Recorder(engine.pool)
         with locked(engine.pool) as ledger:  # as a keepalive does
             ledger.suspect_idle(ledger.idle[0], time.monotonic())
         eventually(lambda: engine.pool.stats().closes == {"dead": 5})
         at_rest(engine.pool, size=5, idle=5)
         assert engine.pool.stats().borrows == 0
+        assert told.names.count("invalidate") == 5
 
 
 def test_one_whose_connection_proved_dead_is_still_served_first(shared_database: str, admin: Admin):

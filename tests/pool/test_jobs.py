@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections import deque
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from dbkit.core import borrowing
 from dbkit.events import Closed, Observer, Opened
+from dbkit.pool.driver import _wake_next
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime.threads import ThreadRuntime
@@ -190,3 +193,44 @@ def test_nobody_holds_a_connection_during_warm_up():
     gate.set()
     warming.outcome()
     assert pool.stats().borrows == 0
+
+
+def test_a_wake_up_that_was_struck_is_done_again():
+    class Struck:
+        woken = 0
+
+        def wake(self) -> None:
+            self.woken += 1
+            if self.woken == 1:
+                raise KeyboardInterrupt
+
+    waiter: Any = Struck()
+    with pytest.raises(KeyboardInterrupt):
+        _wake_next(deque([waiter]))
+    assert waiter.woken == 2
+
+
+def test_a_connection_that_closes_slowly_holds_up_nobody():
+    gate = threading.Event()
+
+    class Slow(Double):
+        def close(self) -> None:
+            assert gate.wait(60)
+            super().close()
+
+    pool = ElasticPool(Slow, **QUIET)
+    connection = pool.connect()
+    pool.drain()
+    task = Task(connection.close)
+    try:
+        task.outcome(20)
+    finally:
+        gate.set()
+
+
+def test_what_is_remembered_of_slots_does_not_grow():
+    pool = ElasticPool(Double, **QUIET)
+    for _ in range(50):
+        pool.connect().invalidate()
+    gc.collect()
+    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)
