@@ -1,4 +1,4 @@
-"""A pool's numbers for Prometheus (extra ``prometheus``). A checkout does nothing for it: a scrape reads the statistics."""
+"""A pool's numbers for Prometheus (extra ``prometheus``). A checkout pays nothing: a scrape reads the statistics."""
 
 from __future__ import annotations
 

@@ -43,6 +43,17 @@ class Times:
         least = histogram.buckets[0][0] / 2 if histogram.buckets else 0.0
         return cls(tuple(counts), histogram.total, min(least, histogram.longest), histogram.longest)
 
+    def since(self, last: Times) -> Times:
+        """What was counted after ``last``, of the same histogram; its bounds are those of its buckets."""
+        if last.count > self.count:  # another pool has the name now
+            return self
+        counts = tuple(now - before for now, before in zip(self.counts, last.counts, strict=True))
+        met = [place for place, count in enumerate(counts) if count]
+        if not met:
+            return Times(counts, 0.0, 0.0, 0.0)
+        most = min(BOUNDS[met[-1]], self.most) if met[-1] < len(BOUNDS) else self.most
+        return Times(counts, self.total - last.total, BOUNDS[met[0] - 1] if met[0] else 0.0, most)
+
     @property
     def count(self) -> int:
         """How many times were counted."""

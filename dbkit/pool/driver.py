@@ -33,7 +33,7 @@ from dbkit.core.reasons import CloseReason
 from dbkit.core.schedule import Alarm
 from dbkit.core.types import Check, Close, Open, Refused, State
 from dbkit.errors import DbkitError
-from dbkit.events import Closed, Leaked, Opened
+from dbkit.events import Both, Closed, Leaked, Opened
 from dbkit.pool import jobs
 from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
@@ -256,6 +256,10 @@ class LedgerDriver(Pool):
             holder,
         )
         self._tell("leaked", Leaked(thread=holder.thread, seconds=holder.seconds, borrowed_at=holder.borrowed_at))
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell this one of single events too, beside the one that the pool was made with. Kept by a rebuilt pool."""
+        self._observer = observer if self._observer is None else Both(self._observer, observer)
 
     def _tell(self, what: str, fact: object) -> None:
         if self._observer is None:
