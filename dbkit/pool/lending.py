@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dbkit.core.borrowing import Next, Trust, Wait, trust
 from dbkit.core.explain import Standstill, describe, why_timed_out
 from dbkit.core.holding import Borrower, Caller
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import check_seconds
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import State
@@ -22,7 +23,7 @@ from dbkit.pool.creator import Creator
 from dbkit.pool.driver import TRY_AGAIN
 from dbkit.pool.errors import DeadlineExceeded, PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
-from dbkit.pool.internals import creator_of, log_label
+from dbkit.pool.internals import creator_of, log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
 from dbkit.pool.profiling import ProfilingPool
 from dbkit.runtime.deadlines import current as current_deadline
@@ -256,7 +257,10 @@ class LendingPool(ProfilingPool):
                 driver.set_state(connection, slot.manners)
             except Exception:
                 logger.warning(
-                    "%s: a connection could not be put back as it was opened", log_label(self), exc_info=True
+                    "%s: a connection could not be put back as it was opened",
+                    log_label(self),
+                    exc_info=True,
+                    extra=fields("not_restored", logging_name_of(self)),
                 )
                 return False
             return driver.close_cursors(connection) and driver.is_clean(connection)
@@ -270,7 +274,12 @@ class LendingPool(ProfilingPool):
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         seconds = now - slot.borrowed_at
-        logger.info("%s: a connection reported as leaked came back after %.1f s", log_label(self), seconds)
+        logger.info(
+            "%s: a connection reported as leaked came back after %.1f s",
+            log_label(self),
+            seconds,
+            extra=fields("came_back", logging_name_of(self), seconds=seconds),
+        )
         self._tell("came_back", CameBack(seconds=seconds))
 
 
