@@ -1,1 +1,1 @@
-"""What other frameworks and libraries know dbkit by. Nothing here is imported by the rest of dbkit."""
+"""Frameworks and libraries that meet dbkit. Each module needs its own extra; the rest of dbkit imports none of them."""
