@@ -191,7 +191,7 @@ class DatabaseSettings(Unpicklable):
         numbers: dict[str, Any] = {key: good[key].value for key in POOL if key in good}
         return cls(MappingProxyType(good), PoolPolicy.of(**numbers), merged.remarks, merged.surroundings)
 
-    # What was set
+    # The values
 
     @property
     def host(self) -> str | None:

@@ -186,8 +186,8 @@ def test_a_black_hole_is_bounded_in_time(checked):
 
 
 @pytest.mark.parametrize("mode", ["transaction", "session", "statement"])
-def test_pgbouncer(checked, shared_database, tmp_path_factory, mode):
-    with pgbouncer(shared_database, tmp_path_factory.mktemp("bouncer"), mode=mode) as url:
+def test_pgbouncer(checked, shared_database, mode):
+    with pgbouncer(shared_database, mode=mode) as url:
         ran = checked(url)
     if mode == "statement":
         assert ran.code == 1

@@ -80,9 +80,9 @@ def test_the_lock_of_another_is_waited_for_outside_of_a_transaction(db, database
 
 
 @pytest.fixture
-def bouncer(database: str, tmp_path_factory) -> Iterator[str]:
+def bouncer(database: str) -> Iterator[str]:
     """The URL of the database through PgBouncer in transaction mode, with two server sessions."""
-    with pgbouncer(database, tmp_path_factory.mktemp("bouncer"), mode="transaction") as url:
+    with pgbouncer(database, mode="transaction") as url:
         yield url
 
 
