@@ -282,7 +282,7 @@ class ElasticPool(LendingPool):
     def recreate(self) -> Self:
         """A new, empty pool with everything this one was made with, events included; closed or paused as this one."""
         self.logger.info("Pool recreating")
-        return self.__class__(
+        fresh = self.__class__(
             creator_of(self),
             **asdict(self.policy),
             require_writer=self.require_writer,
@@ -291,6 +291,8 @@ class ElasticPool(LendingPool):
             _lasting=self._step(lambda ledger: ledger.lasting()),
             **construction_of(self),
         )
+        fresh._go_on_profiling(self)
+        return fresh
 
     # ---- SQLAlchemy's own ways to mark connections
 
