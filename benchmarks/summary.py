@@ -111,7 +111,7 @@ def _notes(document: Document) -> str:
         f"The waves: QueuePool with `{waves.QUEUE_GIVES_BACK.removeprefix('QueuePool ')}` or, the second figure, with "
         f"`{waves.QUEUE_KEEPS_ALL.removeprefix('QueuePool ')}`, which keeps all ten and then is as quick "
         f"({number(theirs.median, 'seconds')}, ElasticPool {number(ours.median, 'seconds')}). "
-        f"`import dbkit` takes {more} x `{imports.THEIRS}`."
+        f"`{imports.OURS}` takes {more} x `{imports.THEIRS}`."
     )
 
 

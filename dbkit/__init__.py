@@ -1,26 +1,54 @@
-"""dbkit: one elastic, fair connection pool for everything a Python program asks of PostgreSQL."""
+"""dbkit: one elastic, fair connection pool for everything a Python program asks of PostgreSQL.
 
-from typing import Any
+Names are imported when they are first used: a program that only wants ``ElasticPool`` loads neither the settings nor
+the session layer.
+"""
 
-from dbkit.core.policy import PoolPolicy
-from dbkit.core.stats import PoolStats
-from dbkit.credentials.errors import CredentialError
-from dbkit.errors import (
-    DbkitError,
-    EmbeddedServerError,
-    ExtraMissingError,
-    Fault,
-    MigrationError,
-    PatchedTooLateError,
-    SettingsError,
-)
-from dbkit.manager import DatabaseConnectionManager
-from dbkit.naming import NAMING_CONVENTION
-from dbkit.pool.elastic import ElasticPool
-from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
-from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
-from dbkit.session.result import QueryResult
-from dbkit.settings import DatabaseSettings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbkit.core.policy import PoolPolicy
+    from dbkit.core.stats import PoolStats
+    from dbkit.credentials.errors import CredentialError
+    from dbkit.errors import (
+        DbkitError,
+        EmbeddedServerError,
+        ExtraMissingError,
+        Fault,
+        MigrationError,
+        PatchedTooLateError,
+        SettingsError,
+    )
+    from dbkit.manager import DatabaseConnectionManager
+    from dbkit.naming import NAMING_CONVENTION
+    from dbkit.pool.elastic import ElasticPool
+    from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
+    from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
+    from dbkit.session.result import QueryResult
+    from dbkit.settings import DatabaseSettings
+
+_HOMES = {
+    "dbkit.core.policy": ("PoolPolicy",),
+    "dbkit.core.stats": ("PoolStats",),
+    "dbkit.credentials.errors": ("CredentialError",),
+    "dbkit.errors": (
+        "DbkitError",
+        "EmbeddedServerError",
+        "ExtraMissingError",
+        "Fault",
+        "MigrationError",
+        "PatchedTooLateError",
+        "SettingsError",
+    ),
+    "dbkit.manager": ("DatabaseConnectionManager",),
+    "dbkit.naming": ("NAMING_CONVENTION",),
+    "dbkit.pool.elastic": ("ElasticPool",),
+    "dbkit.pool.errors": ("DeadlineExceeded", "LineFullError", "PoolClosedError", "PoolTimeoutError"),
+    "dbkit.session.errors": ("CommitOutcomeUnknown", "ResultUnreadableError"),
+    "dbkit.session.result": ("QueryResult",),
+    "dbkit.settings": ("DatabaseSettings",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NAMING_CONVENTION",
@@ -48,8 +76,18 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":  # on demand: the standard library's metadata reader is slow to import
+    if name == "__version__":
         from importlib.metadata import version
 
         return version("dbkit-postgres")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

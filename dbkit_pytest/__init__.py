@@ -76,15 +76,18 @@ def dbkit_prepare(pytestconfig: pytest.Config) -> Callable[[DatabaseConnectionMa
 
 @pytest.fixture(scope="session")
 def dbkit_prepared() -> Iterator[Prepared]:
-    """The prepared databases of this run, one for each ``dbkit_prepare``: folders and classes may have their own."""
+    """The prepared databases of this run, one for each ``dbkit_prepare``: folders and classes may have their own.
+
+    Asked for after a server, so that its managers are closed before that ends.
+    """
     with ExitStack() as managers:
         yield Prepared(managers)
 
 
 @pytest.fixture
 def dbkit_template(
-    dbkit_prepared: Prepared,
     dbkit_server: EmbeddedPostgres,
+    dbkit_prepared: Prepared,
     dbkit_prepare: Callable[[DatabaseConnectionManager], None],
 ) -> str:
     """The name of the database that the others are copies of: prepared once, and then used by nobody."""
@@ -107,7 +110,7 @@ def db(dbkit_server: EmbeddedPostgres, dbkit_template: str) -> Iterator[Database
 
 @pytest.fixture
 def dbkit_shared(
-    dbkit_prepared: Prepared, dbkit_server: EmbeddedPostgres, dbkit_template: str
+    dbkit_server: EmbeddedPostgres, dbkit_prepared: Prepared, dbkit_template: str
 ) -> DatabaseConnectionManager:
     """A manager on a migrated database that tests share, since each rolls back what it does there."""
     return dbkit_prepared.shared(dbkit_server, dbkit_template)

@@ -29,7 +29,7 @@ class FileCredential(RemoteCredential):
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
         super().__init__(timeout=timeout)
-        self._path = Secret(os.fspath(path))  # by mistake it may be the password itself
+        self._file = SecretFile(Secret(os.fspath(path)))
         self._last: Secret | None = None
 
     def current(self) -> Secret | Token:
@@ -52,15 +52,14 @@ class FileCredential(RemoteCredential):
 
     def fetch(self) -> Secret:
         """Read it."""
-        found = read_secret_file(SecretFile(self._path), "credential file")
+        found = read_secret_file(self._file, "credential file")
         if isinstance(found, Setting) and isinstance(found.value, Secret):
             self._last = found.value
             return found.value
         raise CredentialError(f"the password could not be read: {found}")
 
     def __repr__(self) -> str:
-        path = self._path.reveal()
-        return f"the credential file {path}" if path.startswith(("/", "./", "../")) else "the credential file"
+        return f"the credential file {self._file.shown}".rstrip()
 
 
 class CallableCredential(RemoteCredential):

@@ -50,20 +50,21 @@ def remember(cursors: dict[int, ref[Any]], cursor: Any) -> Any:
 
 def none_open(cursors: dict[int, ref[Any]]) -> bool:
     """Whether no remembered cursor is left of a loan. Then they are forgotten, too."""
-    for reference in tuple(cursors.values()):
-        cursor = reference()
-        if cursor is not None and not getattr(cursor, "closed", False):
-            return False
+    if _open_ones(cursors):
+        return False
     cursors.clear()
     return True
 
 
 def still_open(cursors: dict[int, ref[Any]]) -> list[Any]:
     """Take out the remembered cursors that are left of a loan."""
-    if not cursors:
-        return []
-    alive = [reference() for reference in list(cursors.values())]
+    left = _open_ones(cursors)
     cursors.clear()
+    return left
+
+
+def _open_ones(cursors: dict[int, ref[Any]]) -> list[Any]:
+    alive = [reference() for reference in list(cursors.values())]
     return [cursor for cursor in alive if cursor is not None and not getattr(cursor, "closed", False)]
 
 

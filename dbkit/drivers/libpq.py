@@ -53,7 +53,7 @@ class LibpqDriver(Driver):
         return self.is_clean(connection)
 
     def is_untouched(self, connection: Any, state: Any) -> bool:
-        cursors = getattr(connection, "dbkit_cursors", None)
+        cursors = getattr(connection, "dbkit_cursors", _NONE)
         return (not cursors or none_open(cursors)) and self.is_clean(connection) and self.behaves_as(connection, state)
 
     def discard_session(self, connection: Any) -> bool:

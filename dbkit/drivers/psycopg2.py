@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import psycopg2
@@ -27,19 +28,23 @@ _CLOSED_BY_BORROWER = 1
 """The value of ``closed`` after ``close()``; of a connection that broke it is 2."""
 
 
+_SETTABLE = ("autocommit", "isolation_level", "readonly", "deferrable", "cursor_factory", "encoding")
+_CASTERS = ("string_types", "binary_types")
+_look = attrgetter(*_SETTABLE, *_CASTERS)
+"""Asked at each return: one call in C, where eight attributes read in Python would be felt in each checkout."""
+
+
 @dataclass(frozen=True, slots=True)
 class Psycopg2State:
-    """All that a borrower may change on a connection object."""
+    """All that a borrower may change on a connection object.
 
-    autocommit: bool
-    isolation_level: int | None
-    readonly: bool | None
-    deferrable: bool | None
-    cursor_factory: Any
-    encoding: str
+    Attributes:
+        looks: the attributes, as ``_look`` finds them, with copies of the dictionaries.
+        server_encoding: the client's encoding as the server knows it.
+    """
+
+    looks: tuple[Any, ...]
     server_encoding: str | None
-    string_types: dict[int, Any]
-    binary_types: dict[int, Any]
 
 
 class Psycopg2Driver(LibpqDriver):
@@ -50,6 +55,10 @@ class Psycopg2Driver(LibpqDriver):
         if isinstance(factory, type):  # any other callable makes what it likes
             factory = remembering(factory)
         return psycopg2.connect(**params, connection_factory=factory)
+
+    def is_clean(self, connection: Any) -> bool:
+        # A connection that is closed or lost has no status but UNKNOWN.
+        return bool(connection.get_transaction_status() == _NO_TRANSACTION)
 
     def transaction(self, connection: Any) -> Transaction:
         status: int = connection.get_transaction_status()
@@ -107,59 +116,42 @@ class Psycopg2Driver(LibpqDriver):
         connection.notifies.clear()
 
     def state(self, connection: Any) -> Psycopg2State:
+        *settable, strings, binaries = _look(connection)
         return Psycopg2State(
-            connection.autocommit,
-            connection.isolation_level,
-            connection.readonly,
-            connection.deferrable,
-            connection.cursor_factory,
-            connection.encoding,
-            connection.get_parameter_status("client_encoding"),
-            connection.string_types.copy(),
-            connection.binary_types.copy(),
+            (*settable, strings.copy(), binaries.copy()), connection.get_parameter_status("client_encoding")
         )
 
     def behaves_as(self, connection: Any, state: Psycopg2State) -> bool:
         return bool(
-            connection.autocommit is state.autocommit
-            and connection.isolation_level == state.isolation_level
-            and connection.readonly is state.readonly
-            and connection.deferrable is state.deferrable
-            and connection.cursor_factory is state.cursor_factory
-            and connection.string_types == state.string_types
-            and connection.binary_types == state.binary_types
-            and connection.encoding == state.encoding
+            _look(connection) == state.looks
             and connection.get_parameter_status("client_encoding") == state.server_encoding
         )
 
     def is_untouched(self, connection: Any, state: Psycopg2State) -> bool:
-        # `is_clean` and `behaves_as` in one piece: each call in here is felt in each checkout. A connection that is
-        # closed or lost has no transaction status but UNKNOWN.
+        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout.
         cursors = getattr(connection, "dbkit_cursors", None)
         return bool(
             connection.get_transaction_status() == _NO_TRANSACTION
             and (not cursors or none_open(cursors))
-            and self.behaves_as(connection, state)
+            and _look(connection) == state.looks
+            and connection.get_parameter_status("client_encoding") == state.server_encoding
         )
 
     def set_state(self, connection: Any, state: Psycopg2State) -> None:
+        before = dict(zip((*_SETTABLE, *_CASTERS), state.looks, strict=True))
         connection.autocommit = False  # in autocommit mode psycopg2 sends each of the others to the server
-        connection.isolation_level = state.isolation_level
-        connection.readonly = state.readonly
-        connection.deferrable = state.deferrable
-        connection.cursor_factory = state.cursor_factory
-        for casters, before in (
-            (connection.string_types, state.string_types),
-            (connection.binary_types, state.binary_types),
-        ):
-            if casters != before:
+        for name in ("isolation_level", "readonly", "deferrable", "cursor_factory"):
+            setattr(connection, name, before[name])
+        for name in _CASTERS:
+            casters = getattr(connection, name)
+            if casters != before[name]:
                 casters.clear()
-                casters.update(before)
-        if connection.encoding != state.encoding:
-            connection.set_client_encoding(state.encoding)
+                casters.update(before[name])
+        if connection.encoding != before["encoding"]:
+            connection.set_client_encoding(before["encoding"])
         if state.server_encoding and connection.get_parameter_status("client_encoding") != state.server_encoding:
             self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.server_encoding)}'")
-        connection.autocommit = state.autocommit
+        connection.autocommit = before["autocommit"]
 
     def isolation_level(self, connection: Any) -> str | None:
         return _LEVELS.get(connection.isolation_level)

@@ -36,7 +36,5 @@ class ProgramsLogging:
             if logger.handlers != manner.handlers:
                 logger.handlers[:] = manner.handlers
             if logger.level != manner.level:
-                logger.setLevel(
-                    manner.level
-                )  # and not the attribute: loggers remember what their parents' levels allow
+                logger.setLevel(manner.level)  # not the attribute: loggers remember what their parents' levels allow
             logger.propagate, logger.disabled = manner.propagate, manner.disabled

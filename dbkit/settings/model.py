@@ -34,6 +34,7 @@ from dbkit.settings.keys import (
 from dbkit.settings.merge import Merged, read_and_merge, replaced
 from dbkit.settings.network import silence_bounded
 from dbkit.settings.secret import MASK, Secret, Unpicklable
+from dbkit.settings.shown import label, table
 from dbkit.settings.sources import DEFAULT, Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
 
@@ -282,16 +283,13 @@ class DatabaseSettings(Unpicklable):
     @property
     def target(self) -> str:
         """A short label for messages, without secrets: ``user@host:5432/database``, as far as these are set."""
-        hosts = (self.host or str(self._get("hostaddr") or "")).split(",")
-        ports = str(self.port or "").split(",")
-        ports = ports * len(hosts) if len(ports) == 1 else ports
-        bracketed = [f"[{host}]" if ":" in host and not host.startswith(("/", "@")) else host for host in hosts]
-        server = ",".join(f"{host}:{port}" if port else host for host, port in zip(bracketed, ports, strict=True))
-        label = (f"{self.username}@" if self.username else "") + server + (f"/{self.database}" if self.database else "")
-        service = self._text("service")
-        if service:
-            label = f"service={service}" + (f" {label}" if label else "")
-        return "".join(c if c.isprintable() else "?" for c in label) or "the server libpq is set up for"
+        return label(
+            username=self.username,
+            hosts=self.host or str(self._get("hostaddr") or ""),
+            ports=str(self.port or ""),
+            database=self.database,
+            service=self._text("service"),
+        )
 
     def connect_params(self) -> dict[str, object]:
         """Keyword arguments for the driver's ``connect``, in libpq's names, without secrets (see ``secrets()``)."""
@@ -335,9 +333,7 @@ class DatabaseSettings(Unpicklable):
                 rows.append((key, repr(getattr(self.policy, key)), DEFAULT))
             elif key in IDENTITY and not (key == "password" and self.credential is not None):
                 rows.append((key, "-", LIBPQ))
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows]
-        return "\n".join([*table, *self.remarks])
+        return table(rows, self.remarks)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={self._shown(key)} ({s.origin})" for key, s in self._values.items())

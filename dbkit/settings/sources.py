@@ -40,6 +40,12 @@ class SecretFile:
 
     path: Secret  # users put the password itself there
 
+    @property
+    def shown(self) -> str:
+        """The path, where it looks like one; else empty."""
+        path = self.path.reveal()
+        return path if path.startswith(("/", "./", "../")) else ""
+
 
 NOT_TEXT = object()
 """Stands for a secret that was given as something else than text, since that must not be seen either."""
@@ -297,9 +303,7 @@ def read_secret_file(file: SecretFile, origin: str) -> Setting | Fault:
     path = file.path.reveal()
     text, reason = read_text(path)
     if text is None:
-        # A password put where its file's path belongs must not be shown either.
-        shown = path if path.startswith(("/", "./", "../")) else ""
-        return Fault(PASSWORD_FILE, f"cannot be read: {reason}", shown, origin)
+        return Fault(PASSWORD_FILE, f"cannot be read: {reason}", file.shown, origin)
     ending = "\r\n" if text.reveal().endswith("\r\n") else "\n"
     password = Secret(text.reveal().removesuffix(ending))
     if password == Secret(""):

@@ -273,16 +273,23 @@ def test_a_forked_child_goes_on_using_it(db):
     assert db.execute_query("SELECT pg_backend_pid()").scalar() == parent
 
 
-def test_import_is_light():
-    code = (
-        "import sys, dbkit; print([m for m in ('alembic', 'dotenv', 'sqlalchemy.orm', 'pytest') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("name", "heavy"),
+    [
+        ("__all__", {"sqlalchemy", "psycopg2"}),
+        ("ElasticPool", {"psycopg2", "sqlalchemy.orm", "dbkit.settings", "dbkit.session"}),
+        ("DatabaseConnectionManager", {"alembic", "dotenv", "sqlalchemy.orm", "pytest"}),
+    ],
+)
+def test_import_is_light(name, heavy):
+    code = f"import sys, dbkit; dbkit.{name}; print(set({sorted(heavy)}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_is_public():
     assert len(set(dbkit.__all__)) == len(dbkit.__all__)
+    assert set(dbkit._HOME) == set(dbkit.__all__) <= set(dir(dbkit))
     for name in dbkit.__all__:
         assert getattr(dbkit, name).__doc__ or name.isupper()
     assert dbkit.__version__.count(".") >= 1

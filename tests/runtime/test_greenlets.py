@@ -25,7 +25,7 @@ SPAWN = {
     "gevent": "import gevent; spawn = gevent.spawn; join = lambda those: gevent.joinall(those, raise_error=True)",
     "eventlet": "import eventlet; spawn = eventlet.spawn; join = lambda those: [one.wait() for one in those]",
 }
-IMPORT = "import dbkit, sqlalchemy"
+IMPORT = "import dbkit, sqlalchemy; dbkit.ElasticPool, dbkit.DatabaseConnectionManager  # imported when first used"
 
 SHARE = """
 import time

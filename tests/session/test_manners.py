@@ -59,9 +59,9 @@ def test_sqlalchemys_characteristics_leave_nothing(db, driver, options):
     with db.session_scope() as session:
         session.connection(execution_options=options)
         session.execute(text("SELECT 1"))
-    after = state(db)
-    assert after == before
-    assert getattr(after, READ_ONLY[driver]) is after.deferrable is after.isolation_level is None
+    assert state(db) == before
+    with db.raw_connection() as connection:
+        assert getattr(connection, READ_ONLY[driver]) is connection.deferrable is connection.isolation_level is None
     db.execute_query("VACUUM pg_class")  # needs a connection in no transaction
     assert db.stats().opens == 1
 
