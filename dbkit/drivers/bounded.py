@@ -72,7 +72,7 @@ class bounded:  # noqa: N801 - used as a verb, like contextlib's
         lost: after the block: the connection was given up.
     """
 
-    __slots__ = ("_began", "_connection", "_deadline", "_idle_too", "_seconds", "_wait", "lost")
+    __slots__ = ("_began", "_connection", "_counts", "_deadline", "_idle_too", "_seconds", "_wait", "lost")
 
     def __init__(
         self,
@@ -94,6 +94,7 @@ class bounded:  # noqa: N801 - used as a verb, like contextlib's
             moments.append((now + timeout + grace(timeout), timeout))
         at, self._seconds = min(moments, default=(0.0, 0.0))
         self._idle_too = idle_too
+        self._counts = False
         self._wait = BoundedWait(at, partial(_give_up, driver, connection, idle_too)) if moments else None
 
     def __enter__(self) -> Self:
@@ -102,7 +103,7 @@ class bounded:  # noqa: N801 - used as a verb, like contextlib's
             # The pool closes what a loan left open: also a wait that an exception from outside kept from ending.
             remember(getattr(self._connection, "dbkit_cursors", {}), wait)
             if self._deadline is not None and self._idle_too:
-                self._deadline.sending()
+                self._counts = self._deadline.sending()
             wait.begin()
         return self
 
@@ -113,7 +114,7 @@ class bounded:  # noqa: N801 - used as a verb, like contextlib's
         if wait is None:
             return
         self.lost = not wait.end()
-        if self._deadline is not None and self._idle_too:
+        if self._deadline is not None and self._counts:
             self._deadline.answered()
         if self.lost and error is None:
             self._connection.close()
@@ -121,8 +122,8 @@ class bounded:  # noqa: N801 - used as a verb, like contextlib's
             self.mark(error)
 
     def mark(self, error: Exception) -> None:
-        """Say on the driver's error that it comes of giving up."""
-        setattr(error, _GIVEN_UP, GivenUp(self._seconds, monotonic() - self._began))
+        """Say on the driver's error, which SQLAlchemy may have wrapped, that it comes of giving up."""
+        setattr(getattr(error, "orig", None) or error, _GIVEN_UP, GivenUp(self._seconds, monotonic() - self._began))
 
 
 def _give_up(driver: Driver, connection: Any, idle_too: bool) -> bool:

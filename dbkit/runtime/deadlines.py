@@ -70,9 +70,13 @@ class Deadline:
         connecting = overlap(since, until, self._connect_began, self._connect_ended)
         return until - since - connecting, connecting
 
-    def sending(self) -> None:
-        """This thread sends a statement now."""
-        self._sent[get_ident()] = monotonic()
+    def sending(self) -> bool:
+        """This thread sends a statement now. False if it is in the midst of one."""
+        me = get_ident()
+        if me in self._sent:
+            return False
+        self._sent[me] = monotonic()
+        return True
 
     def answered(self) -> None:
         """The statement of this thread is over, well or not."""

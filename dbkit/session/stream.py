@@ -114,13 +114,13 @@ def _rows(
     with one_transaction(engine) as connection:
         connection.execution_options(stream_results=True, yield_per=chunk)
         tag(connection, made)
+        raw, driver = connection.connection.dbapi_connection, for_dialect(engine.dialect)
         try:
-            result = _execute(connection, query, params)
+            result = run_bounded(driver, raw, None, _execute, connection, query, params)  # with a first fetch
         except exc.DBAPIError as error:
             if for_dialect(engine.dialect).sqlstate(error.orig) == _SYNTAX_ERROR:
                 error.add_note("stream_query opens a cursor at the server, which takes SELECT, VALUES and WITH only.")
             raise
-        raw, driver = connection.connection.dbapi_connection, for_dialect(engine.dialect)
         with result:
             while rows := run_bounded(driver, raw, None, result.fetchmany, chunk):
                 yield from rows
