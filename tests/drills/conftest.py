@@ -1,4 +1,4 @@
-"""``drill``: notes a test's figures. They are shown at the end of a run of this folder, and kept in ``build/drills``."""
+"""``drill`` notes a test's figures. They are shown at the end of a run of this folder, and lie in ``build/drills``."""
 
 from __future__ import annotations
 

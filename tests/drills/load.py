@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Literal
@@ -61,12 +62,18 @@ class Load:
         self._sql = sql
         self._numbers = itertools.count(1)
         self._stop = threading.Event()
+        self._gate = threading.Event()
+        self._gate.set()
+        self._at_the_gate = [False] * threads
         self.turns: list[Turn] = []
         self._done = [0] * threads
         self._tasks = [Task(self._work, me, name=f"drill-{me}") for me in range(threads)]
 
     def _work(self, me: int) -> None:
         while not self._stop.is_set():
+            self._at_the_gate[me] = True
+            self._gate.wait()
+            self._at_the_gate[me] = False
             turn = self._turn(next(self._numbers))
             self.turns.append(turn)
             self._done[me] += turn.end == "ok"
@@ -98,6 +105,16 @@ class Load:
         """Wait until every thread was served so many times more."""
         before = self._done.copy()
         eventually(lambda: all(now >= then + turns for now, then in zip(self._done, before, strict=True)), seconds)
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Within the block no turn is under way: all connections are idle."""
+        self._gate.clear()
+        try:
+            eventually(lambda: all(self._at_the_gate))
+            yield
+        finally:
+            self._gate.set()
 
     def stop(self) -> None:
         """End it. Fails if a thread does not come to an end: somebody waits unanswered."""

@@ -1,4 +1,4 @@
-"""Drill 1: an administrator kills every session of the pool, again and again, under load."""
+"""Drill 1: an administrator kills every session of the pool, again and again, while they work and while they rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dbkit.embedded import EmbeddedPostgres
 
-from ..pool.helpers import Admin
+from ..pool.helpers import Admin, eventually
 from . import closing
 from .conftest import MakeDrill
 from .entrants import NAME, Entrant, Ours, make_manager, params_of, peers
@@ -18,22 +18,32 @@ from .load import Load
 ROUNDS = by_form(short=3, long=20)
 
 
-def strike(entrant: Entrant, threads: int, admin: Admin) -> tuple[Load, int]:
-    """Kill all sessions so many times; return the load, and how many connections were handed out dead.
+def kill_all(admin: Admin) -> set[int]:
+    """End every session, and return them when they are gone."""
+    pids = admin.pids(NAME)
+    for pid in pids:
+        admin.rows("SELECT pg_terminate_backend(%s)", pid)
+    eventually(lambda: not pids & admin.pids(NAME))
+    return pids
 
-    Dead is a connection that somebody asked for and got after its session had ended, and that failed at once.
+
+def strike(entrant: Entrant, threads: int, admin: Admin) -> tuple[Load, int]:
+    """Kill all sessions, while they are used and while they are idle, so many times each.
+
+    Returns the load, and how many connections were handed out dead: asked for after the sessions had ended, got, and
+    failed at the first statement.
     """
     load = Load(entrant, threads)
     dead = 0
     for _ in range(ROUNDS):
         load.goes_on()
-        ended: dict[int, float] = {}
-        for pid in admin.pids(NAME):
-            admin.kill(pid)
-            ended[pid] = monotonic()
+        kill_all(admin)
         load.goes_on()
-        failed = [turn for turn in load.failures("statement") if turn.pid in ended]
-        dead += sum(turn.began >= ended[turn.pid] for turn in failed)
+        with load.held_up():
+            idle = kill_all(admin)
+            gone = monotonic()
+        load.goes_on()
+        dead += sum(turn.pid in idle and turn.began >= gone for turn in load.failures("statement"))
     load.stop()
     return load, dead
 
