@@ -36,7 +36,7 @@ def own(memory_folder: str | None) -> Iterator[EmbeddedPostgres]:
 
 
 def accepts_at(params: Params, **more: object) -> Task:
-    """Ask the server from outside, every few milliseconds; the task's result is the moment it first lets somebody in."""
+    """Ask the server from outside, every few milliseconds; the result is the moment it first lets somebody in."""
 
     def ask() -> float:
         pause = threading.Event()
