@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drills drills-report check format mutants bench bench-report clean
+.PHONY: help demo serve test drills drills-report check format mutants bench bench-report clean
 
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
@@ -24,6 +24,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## watch one pool serve sessions, queries and migrations
 	$(BIN)/python -m examples.movies $(ARGS)
+
+serve: $(READY)  ## the same shop as a FastAPI application, with the live page of its pool
+	$(BIN)/python -m examples.movies.serve $(ARGS)
 
 test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
 	$(BIN)/python -m pytest -n 2 $(ARGS)

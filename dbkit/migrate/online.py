@@ -152,7 +152,7 @@ class Online:
 
     @contextmanager
     def _checking_client(self, can: bool) -> Iterator[None]:
-        """Have the server look after its client for the whole session, in autocommit blocks too."""
+        """Make the server look after its client for the whole session, in autocommit blocks too."""
         if not can:
             yield
             return

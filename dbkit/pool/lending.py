@@ -132,7 +132,7 @@ class LendingPool(LedgerDriver):
                 return not peek(0)
             except RuntimeError:  # another thread peeks at this moment
                 return is_silent(peek)
-        # As of the moment it was lent: a waiter that wakes up late must not have it checked again and again.
+        # As of the moment it was lent: a waiter that wakes up late must not cause check after check.
         verdict = trust(slot, slot.borrowed_at, keepalive=self.policy.keepalive, has_socket=peek is not None)
         return verdict is Trust.LEND or (verdict is Trust.PEEK and peek is not None and is_silent(peek))
 
@@ -236,7 +236,7 @@ class LendingPool(LedgerDriver):
                 raise
 
     def _put_in_order(self, slot: PooledSlot, connection: Any) -> bool:
-        """Have the connection behave as it did when it was opened. False: it is not fit to be kept."""
+        """Make the connection behave as it did when it was opened. False: it is not fit to be kept."""
         driver = self.driver
         if not self._fit_to_keep(connection):
             return False

@@ -175,7 +175,8 @@ class QueryResult(Sequence["Row[Any]"]):
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a pandas ``DataFrame``, with the columns' names, also where there are no rows.
 
-        pandas chooses the types: a column of integers with a NULL becomes floats, a ``Decimal`` stays one.
+        No value is rounded: integers and booleans beside NULLs are pandas' ``Int64`` and ``boolean``, a ``Decimal``
+        stays one. Moments (``timestamptz``) are in UTC, ``bytea`` is bytes. A column without any value is ``object``.
 
         Raises:
             ExtraMissingError: pandas is not installed.
@@ -184,8 +185,9 @@ class QueryResult(Sequence["Row[Any]"]):
             made: Any = import_module("pandas")
         except ImportError as error:
             raise ExtraMissingError("to_pandas()", "pandas", "pandas") from error
-        frame: pandas.DataFrame = made.DataFrame([tuple(row) for row in self._rows], columns=list(self._columns))
-        return frame
+        from dbkit.session.export_pandas import frame
+
+        return frame(made, self._rows, self._columns)
 
     def _need_names(self, method: str) -> None:
         from dbkit.session.export import repeated

@@ -82,7 +82,7 @@ def settings_for(sessions: sessionmaker[Any], provide: Callable[[], Mapping[str,
     Args:
         sessions: makes the sessions.
         provide: called without arguments on the session's thread, in its context variables. In place of the one given
-            before; None for no settings any more. What it raises, the session's statement raises.
+            before; None for no settings any more. The session's statement raises what it raises.
     """
     if provide is not None and not callable(provide):
         raise exc.ArgumentError(f"settings_for takes a function that returns settings, not {type(provide).__name__}")
@@ -103,7 +103,7 @@ def options_of_scope(timeout: float | None, settings: Mapping[str, Value] | None
 
 
 def ask_for(session: Session, options: ScopeOptions | None) -> None:
-    """Have this session's transactions begin with what the scope asks for."""
+    """Make this session's transactions begin with what the scope asks for."""
     if options is not None:
         session.info[_KEY] = options
 

@@ -52,7 +52,7 @@ class RowStream(Iterator["Row[Any]"]):
         return next(self._rows)
 
     def close(self) -> None:
-        """Give the connection back now. What has not been read is not fetched. May be called again."""
+        """Give the connection back now. Rows not read yet are not fetched. May be called again."""
         self._rows.close()
 
     def __enter__(self) -> Self:

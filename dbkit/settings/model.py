@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from dbkit.core.policy import NAMES as POOL
-from dbkit.core.policy import UNLIMITED, PoolPolicy, show_size
-from dbkit.errors import Fault, SettingsError, may_be_shown
+from dbkit.core.policy import PoolPolicy
+from dbkit.errors import Fault, SettingsError
 from dbkit.settings import sources
 from dbkit.settings.check import check
 from dbkit.settings.hints import unknown
@@ -33,8 +33,8 @@ from dbkit.settings.keys import (
 )
 from dbkit.settings.merge import Merged, read_and_merge, replaced
 from dbkit.settings.network import silence_bounded
-from dbkit.settings.secret import MASK, Secret, Unpicklable
-from dbkit.settings.shown import label, table
+from dbkit.settings.secret import Secret, Unpicklable
+from dbkit.settings.shown import Row, label, shown, table
 from dbkit.settings.sources import DEFAULT, Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
 
@@ -191,7 +191,7 @@ class DatabaseSettings(Unpicklable):
         numbers: dict[str, Any] = {key: good[key].value for key in POOL if key in good}
         return cls(MappingProxyType(good), PoolPolicy.of(**numbers), merged.remarks, merged.surroundings)
 
-    # What was set
+    # The values
 
     @property
     def host(self) -> str | None:
@@ -325,19 +325,23 @@ class DatabaseSettings(Unpicklable):
 
     def describe(self) -> str:
         """A table to print: every setting in force, its value and its origin; secrets as ``***``. Then the remarks."""
-        rows = [("setting", "value", "origin")]
+        return table(self.rows(), self.remarks)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every setting in force, safe to show: what ``describe()`` prints."""
+        rows = []
         for key in KEYS:
             if key in self._values:
-                rows.append((key, self._shown(key), self._values[key].origin))
+                rows.append(Row(key, shown(key, self._values[key].value), self._values[key].origin))
             elif key in POOL:
-                rows.append((key, repr(getattr(self.policy, key)), DEFAULT))
+                rows.append(Row(key, repr(getattr(self.policy, key)), DEFAULT))
             elif key in IDENTITY and not (key == "password" and self.credential is not None):
-                rows.append((key, "-", LIBPQ))
-        return table(rows, self.remarks)
+                rows.append(Row(key, "-", LIBPQ))
+        return tuple(rows)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{key}={self._shown(key)} ({s.origin})" for key, s in self._values.items())
-        return f"{type(self).__name__}({shown})"
+        values = ", ".join(f"{key}={shown(key, s.value)} ({s.origin})" for key, s in self._values.items())
+        return f"{type(self).__name__}({values})"
 
     def __hash__(self) -> int:
         return hash(tuple((key, setting.value) for key, setting in self._values.items()))
@@ -349,9 +353,3 @@ class DatabaseSettings(Unpicklable):
     def _text(self, key: str) -> str | None:
         value = self._get(key)
         return value if isinstance(value, str) else None
-
-    def _shown(self, key: str) -> str:
-        value = self._values[key].value
-        if not may_be_shown(value):
-            return MASK
-        return show_size(UNLIMITED) if key == "max_size" and value == UNLIMITED else repr(value)

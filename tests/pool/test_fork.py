@@ -142,6 +142,7 @@ def test_a_child_that_leaves_a_block_it_was_forked_in_ends_nothing_of_the_parent
                     assert cursor.fetchone() == (before,), "the child ended the transaction"
             return child
 
+        engine.pool.warm_up()
         child = 0
         try:
             child = fork_inside()

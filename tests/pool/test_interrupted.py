@@ -56,7 +56,7 @@ def test_a_leaked_checkout_comes_back_by_the_collector(shared_database: str):
         assert engine.pool.stats().opens == 1
 
 
-def test_a_leaked_checkout_wakes_whoever_waits_for_it(shared_database: str):
+def test_a_leaked_checkout_wakes_the_one_that_waits_for_it(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1}) as engine:
         cycle: list[Any] = [engine.raw_connection()]
         cycle.append(cycle)

@@ -240,7 +240,7 @@ def test_a_transaction_begun_behind_sqlalchemys_back_goes_to_nobody(shared_datab
         assert engine.pool.stats().closes == {"unfit": 1}
 
 
-def test_whoever_asks_for_no_reset_gets_his_transaction_back(shared_database: str):
+def test_one_that_asks_for_no_reset_gets_its_transaction_back(shared_database: str):
     with engine_on(shared_database, pool_reset_on_return=None, **QUIET) as engine:
         connection = engine.raw_connection()
         connection.cursor().execute("SELECT 1")
@@ -262,7 +262,7 @@ def test_without_a_reset_a_closed_connection_is_still_noticed(shared_database: s
             assert another.scalar(text("SELECT 1")) == 1
 
 
-def test_a_frozen_server_does_not_block_a_borrower_beyond_his_timeout(
+def test_a_frozen_server_does_not_block_a_borrower_beyond_its_timeout(
     shared_database: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(slot, "PING_TIMEOUT", 1.0)
