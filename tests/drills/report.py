@@ -37,11 +37,12 @@ This page is made from the figures of the last run by `make drills-report`.
     make drills LONG=1       # all rounds
 
 A drill that needs a program of the system (PgBouncer; `ip`, `iptables` and root for a network of its own; Patroni and
-etcd) is skipped with the reason where it is missing. `DBKIT_DRILLS_REQUIRE=pgbouncer,netns,patroni` makes that a failure.
+etcd) is skipped with the reason where it is missing. `DBKIT_DRILLS_REQUIRE=pgbouncer,netns,patroni` makes that a
+failure.
 
-After each drill ours is checked: `in_use` is 0 and `size` at most `max_size`, the server has no more sessions of the pool
-than that, every waiter was answered, and nobody waited past its deadline by more than 10 % (and 0.25 s, in which a busy
-machine may let a thread sleep on).
+After each drill ours is checked: `in_use` is 0 and `size` at most `max_size`, the server has no more sessions of the
+pool than that, every waiter was answered, and nobody waited past its deadline by more than 10 % (and 0.25 s, in which a
+busy machine may let a thread sleep on).
 
 - **Errors at borrow**: no connection was had.
 - **Handed out dead**: a connection that had died before it was asked for.
