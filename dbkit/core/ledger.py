@@ -210,18 +210,22 @@ class Ledger(Operations[S, W]):
 
     def open_failed(
         self, slot: S, error: BaseException, now: float, *, began: float, refused: bool, jitter: float
-    ) -> None:
-        """The connection attempt failed. The front waiter gets the real error, unless the outage is ridden out."""
+    ) -> bool:
+        """The connection attempt failed. The front waiter gets the real error, unless the outage is ridden out.
+
+        Returns:
+            Whether somebody gets the error.
+        """
         if slot.state is not OPENING:
-            return
+            return False
         slot.state, self.opening, self.size = GONE, self.opening - 1, self.size - 1
         self.totals.open_failures += 1
         self.reconnecting.failed(error, now, began=began, refused=refused, jitter=jitter)
-        if not self.reconnecting.riding_out:
-            self._tell_of_failure(error, now)
+        told = not self.reconnecting.riding_out and self._tell_of_failure(error, now)
         self.settle(now)
+        return told
 
-    def _tell_of_failure(self, error: BaseException, now: float) -> None:
+    def _tell_of_failure(self, error: BaseException, now: float) -> bool:
         told = [watcher for watcher, watch in self.watchers if watch is Watch.WARM]
         self.watchers = [(watcher, watch) for watcher, watch in self.watchers if watch is not Watch.WARM]
         if self.line:
@@ -233,6 +237,7 @@ class Ledger(Operations[S, W]):
             self.to_wake.append(waiter)
         if told:
             self.reconnecting.last_error = None
+        return bool(told)
 
     def reopening(self) -> int:
         """A slot that is out is about to be connected again, by its holder. Returns the generation it will be of.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from dbkit.core.holding import tell
 from dbkit.core.ledger import Ledger
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import PoolPolicy, read_flag, show_size
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import check_support
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.errors import PoolSettingsError, as_sqlalchemy_error
-from dbkit.pool.internals import construction_of, creator_of, log_label, record_of, reset_none
+from dbkit.pool.internals import construction_of, creator_of, log_label, logging_name_of, record_of, reset_none
 from dbkit.pool.lending import LendingPool, refuse_bad_seconds
 from dbkit.pool.queuepool import policy_of
 from dbkit.pool.server_checks import watch_for_read_only
@@ -261,7 +262,9 @@ class ElasticPool(LendingPool):
         """
         holders = self._wait_for_the_end(Ledger.close, timeout)
         if holders:
-            logger.warning("%s closed, with %d connections still out:%s", log_label(self), len(holders), tell(holders))
+            more = fields("closed_with_holders", logging_name_of(self), connections=len(holders))
+            told = (log_label(self), len(holders), tell(holders))
+            logger.warning("%s closed, with %d connections still out:%s", *told, extra=more)
         return holders
 
     def _wait_for_the_end(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dbkit.core.borrowing import Next, Trust, Wait, trust
 from dbkit.core.explain import Standstill, describe, why_timed_out
 from dbkit.core.holding import Borrower, Caller
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import check_seconds
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import State
@@ -22,7 +23,7 @@ from dbkit.pool.creator import Creator
 from dbkit.pool.driver import TRY_AGAIN
 from dbkit.pool.errors import DeadlineExceeded, PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
-from dbkit.pool.internals import creator_of, log_label
+from dbkit.pool.internals import creator_of, log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
 from dbkit.pool.profiling import ProfilingPool
 from dbkit.runtime.deadlines import current as current_deadline
@@ -100,11 +101,12 @@ class LendingPool(ProfilingPool):
         finally:
             _borrow_timeout.reset(token)
 
-    def _timeout_of_this_borrow(self) -> float:
+    def _until(self, began: float) -> float:
+        """The moment at which a borrower that began then has waited long enough."""
         given = _borrow_timeout.get()
         timeout = given[1] if given is not None and given[0] is self._ref else self.policy.timeout
         deadline = current_deadline.get()
-        return timeout if deadline is None else max(0.0, min(timeout, deadline.left()))
+        return began + timeout if deadline is None else max(began, min(began + timeout, deadline.at))
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
@@ -147,7 +149,7 @@ class LendingPool(ProfilingPool):
 
     def _stand_in_line(self, suspect: PooledSlot | None, began: float, holder: Caller) -> PooledSlot:
         waiter = self._runtime.waiter(began, holder, copy_context())
-        wait = Wait(began + self._timeout_of_this_borrow())
+        wait = Wait(self._until(began))
         slot: PooledSlot | None = None
         try:
             self._join(waiter, suspect)
@@ -256,7 +258,10 @@ class LendingPool(ProfilingPool):
                 driver.set_state(connection, slot.manners)
             except Exception:
                 logger.warning(
-                    "%s: a connection could not be put back as it was opened", log_label(self), exc_info=True
+                    "%s: a connection could not be put back as it was opened",
+                    log_label(self),
+                    exc_info=True,
+                    extra=fields("not_restored", logging_name_of(self)),
                 )
                 return False
             return driver.close_cursors(connection) and driver.is_clean(connection)
@@ -270,7 +275,12 @@ class LendingPool(ProfilingPool):
 
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         seconds = now - slot.borrowed_at
-        logger.info("%s: a connection reported as leaked came back after %.1f s", log_label(self), seconds)
+        logger.info(
+            "%s: a connection reported as leaked came back after %.1f s",
+            log_label(self),
+            seconds,
+            extra=fields("came_back", logging_name_of(self), seconds=seconds),
+        )
         self._tell("came_back", CameBack(seconds=seconds))
 
 
