@@ -16,9 +16,9 @@ import pytest
 from dbkit import DatabaseConnectionManager
 from dbkit.embedded import EmbeddedPostgres
 
+from ..bouncer import through_pgbouncer
 from ..credentials.cloud import cloud
 from ..migrate.conftest import scripts, write_revision  # noqa: F401 - a fixture
-from ..pgbouncer import pgbouncer
 from ..pool.test_failover import free_port, standby_of
 
 SECRET = "c4nary-of-a-password"
@@ -187,7 +187,7 @@ def test_a_black_hole_is_bounded_in_time(checked):
 
 @pytest.mark.parametrize("mode", ["transaction", "session", "statement"])
 def test_pgbouncer(checked, shared_database, mode):
-    with pgbouncer(shared_database, mode=mode) as url:
+    with through_pgbouncer(shared_database, mode=mode) as url:
         ran = checked(url)
     if mode == "statement":
         assert ran.code == 1
