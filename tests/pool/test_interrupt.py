@@ -94,8 +94,13 @@ def test_a_statement_is_cancelled(db: Any, admin: Admin, road: str) -> None:
 def test_a_server_that_does_not_answer_loses_the_connection(shared_database: str, admin: Admin) -> None:
     with DatabaseConnectionManager(shared_database, min_size=0, max_size=1) as db:
         pid = db.execute_query("SELECT pg_backend_pid()").scalar()
-        frozen = Task(lambda: eventually(lambda: admin.rows(
-            "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'", pid)) and os.kill(pid, signal.SIGSTOP))  # fmt: skip
+        asleep = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+
+        def freeze() -> None:
+            eventually(lambda: admin.rows(asleep, pid))
+            os.kill(pid, signal.SIGSTOP)
+
+        frozen = Task(freeze)
         try:
             with pressed(admin, pid) as moment, pytest.raises(KeyboardInterrupt):
                 db.execute_query(SLEEP)
