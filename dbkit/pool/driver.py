@@ -39,7 +39,9 @@ from dbkit.pool import jobs
 from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
 from dbkit.pool.internals import forget_first_connect, log_label, logging_name_of
+from dbkit.pool.interrupting import cancel_of_main_thread
 from dbkit.pool.slot import PooledSlot
+from dbkit.runtime import interrupts
 from dbkit.runtime.threads import ThreadRuntime
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class LedgerDriver(Pool):
         self._ref = weakref.ref(self, _nothing)
         self._start_afresh(lasting)
         super().__init__(**pool_arguments)
+        if not driver.hears_interrupts:
+            interrupts.tell(self, cancel_of_main_thread)
 
     def _start_afresh(self, lasting: Lasting | None) -> None:
         """An empty pool: at birth, and in a forked child."""

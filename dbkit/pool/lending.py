@@ -101,11 +101,12 @@ class LendingPool(ProfilingPool):
         finally:
             _borrow_timeout.reset(token)
 
-    def _timeout_of_this_borrow(self) -> float:
+    def _until(self, began: float) -> float:
+        """The moment at which a borrower that began then has waited long enough."""
         given = _borrow_timeout.get()
         timeout = given[1] if given is not None and given[0] is self._ref else self.policy.timeout
         deadline = current_deadline.get()
-        return timeout if deadline is None else max(0.0, min(timeout, deadline.left()))
+        return began + timeout if deadline is None else max(began, min(began + timeout, deadline.at))
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
@@ -148,7 +149,7 @@ class LendingPool(ProfilingPool):
 
     def _stand_in_line(self, suspect: PooledSlot | None, began: float, holder: Caller) -> PooledSlot:
         waiter = self._runtime.waiter(began, holder, copy_context())
-        wait = Wait(began + self._timeout_of_this_borrow())
+        wait = Wait(self._until(began))
         slot: PooledSlot | None = None
         try:
             self._join(waiter, suspect)
