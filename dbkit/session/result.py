@@ -23,7 +23,7 @@ _SHOWN_IN_HTML = 20
 
 
 class QueryResult(Sequence["Row[Any]"]):
-    """The rows of one statement: an immutable sequence of SQLAlchemy ``Row``s that needs no connection any more.
+    """The rows of one statement: an immutable sequence of SQLAlchemy's rows that needs no connection any more.
 
     Iterate, index, slice and ``len()`` it; it is true when it has rows. A row's columns are ``row.name``, ``row[0]``
     and ``row._mapping["name"]``. Equal to any sequence of equal rows or tuples. The methods mean what they mean on

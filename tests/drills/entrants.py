@@ -209,6 +209,25 @@ class PsycopgPool:
         self.pool.close(0)
 
 
+def turn(entrant: Entrant, sql: str = "SELECT 1") -> None:
+    """Borrow, execute, give back."""
+    handle = entrant.borrow()
+    try:
+        entrant.execute(handle, sql)
+        entrant.commit(handle)
+    finally:
+        entrant.give_back(handle)
+
+
+def fill(entrant: Entrant) -> None:
+    """Have every connection open and idle."""
+    handles = [entrant.borrow() for _ in range(SIZE)]
+    for handle in handles:
+        entrant.execute(handle, "SELECT 1")
+        entrant.commit(handle)
+        entrant.give_back(handle)
+
+
 def peers(params: Params, *, timeout: float) -> list[Callable[[], Entrant]]:
     """What makes each peer, on the same parameters; those that are installed."""
     made: list[Callable[[], Entrant]] = [

@@ -20,7 +20,7 @@ from dbkit.testing.places import memory_folder
 
 from ..pool.helpers import Task, eventually
 from . import closing
-from .entrants import SIZE, Entrant, Ours, make_manager, params_of, peers
+from .entrants import Entrant, Ours, fill, make_manager, params_of, peers, turn
 
 TIMEOUT: Final = 2.0
 """Seconds a borrower waits."""
@@ -49,25 +49,6 @@ class Network:
     def heal(self) -> None:
         """Packets arrive again."""
         subprocess.run(["iptables", "-F", "INPUT"], check=True)
-
-
-def turn(entrant: Entrant, sql: str = "SELECT 1") -> None:
-    """Borrow, execute, give back."""
-    handle = entrant.borrow()
-    try:
-        entrant.execute(handle, sql)
-        entrant.commit(handle)
-    finally:
-        entrant.give_back(handle)
-
-
-def fill(entrant: Entrant) -> None:
-    """Have every connection open and idle."""
-    handles = [entrant.borrow() for _ in range(SIZE)]
-    for handle in handles:
-        entrant.execute(handle, "SELECT 1")
-        entrant.commit(handle)
-        entrant.give_back(handle)
 
 
 def seconds_until_told(task: Task, began: float, bound: float) -> float | str:

@@ -187,10 +187,9 @@ def soak(url: str, seconds: str) -> None:
 
     first = some(float(seconds) / 3)
     last = some(float(seconds) * 2 / 3)
-    print(
-        f"memory {last[0] - first[0]} threads {last[1] - first[1]} descriptors {last[2] - first[2]} done {did['done']}"
-    )
-    print(dict(did))
+    names = ("memory", "threads", "descriptors")
+    more = {name: after - before for name, before, after in zip(names, first, last, strict=True)}
+    print(*(f"{name} {value}" for name, value in (more | {"done": did["done"]}).items()), dict(did))
 
 
 if __name__ == "__main__":

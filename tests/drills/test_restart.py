@@ -22,7 +22,7 @@ from .load import Load
 from .record import Figure
 
 THREADS = 16
-BEFORE, AFTER, STEP = 1.0, 3.0, 0.1
+BEFORE, AFTER, STEP = 1.0, by_form(short=1.0, long=3.0), 0.1
 """Seconds before the stop and after the start that the picture shows, and of one of its steps."""
 
 DOWNTIMES = by_form(short=(1.5,), long=(2.0, 5.0, 10.0))
