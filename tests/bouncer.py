@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode, which tests may restart and drain."""
+"""A real PgBouncer, which tests may restart and drain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy import URL
+import pytest
+from sqlalchemy import URL, make_url
 
 from .pool.helpers import eventually
 from .standby import free_port
@@ -29,7 +30,7 @@ class Bouncer:
 
     Args:
         program: its path.
-        folder: an empty one that it may read, whoever it runs as.
+        folder: an empty one; it is given to the account that PgBouncer runs as.
         server: the server's URL; PgBouncer logs in as that user, unless ``settings`` say otherwise.
         login: whether it logs in to the server as that user, for whoever comes.
         settings: of ``pgbouncer.ini``, over those of the tests.
@@ -58,8 +59,9 @@ class Bouncer:
         lines = [f"{name} = {value}" for name, value in chosen.items()]
         target = f"* = host={server.host} port={server.port}{as_user if login else ''}"
         (folder / "pgbouncer.ini").write_text("\n".join(["[databases]", target, "[pgbouncer]", *lines, ""]))
-        for path in folder.iterdir():
-            path.chmod(0o644)
+        if os.geteuid() == 0:  # it refuses to run as root
+            for path in (folder, *folder.iterdir()):
+                shutil.chown(path, "nobody")
         self.start()
 
     def start(self) -> None:
@@ -100,9 +102,19 @@ class Bouncer:
 def bouncer(program: str, server: URL, **options: Any) -> Iterator[Bouncer]:
     """One in a folder of its own, for the block. Options as ``Bouncer`` has them."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
         made = Bouncer(program, Path(folder), server, **options)
         try:
             yield made
         finally:
             made.stop()
+
+
+@contextmanager
+def through_pgbouncer(database: str, *, mode: str = "transaction") -> Iterator[str]:
+    """The URL of a database through PgBouncer, for the block; skips the test where there is none."""
+    program = find_pgbouncer()
+    if program is None:
+        pytest.skip("there is no pgbouncer")
+    url = make_url(database)
+    with bouncer(program, url, settings={"pool_mode": mode}) as made:
+        yield url.set(host="127.0.0.1", port=made.port, password=None).render_as_string(hide_password=False)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from dbkit.core.holding import tell
 from dbkit.core.ledger import Ledger
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import PoolPolicy, read_flag, show_size
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import check_support
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.errors import PoolSettingsError, as_sqlalchemy_error
-from dbkit.pool.internals import construction_of, creator_of, log_label, record_of, reset_none
+from dbkit.pool.internals import construction_of, creator_of, log_label, logging_name_of, record_of, reset_none
 from dbkit.pool.lending import LendingPool, refuse_bad_seconds
 from dbkit.pool.queuepool import policy_of
 from dbkit.pool.server_checks import watch_for_read_only
@@ -54,9 +55,10 @@ class ElasticPool(LendingPool):
 
     Args:
         creator: opens one DB-API connection; ``create_engine`` makes it.
-        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
-            leak_after: the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not
-            given, or ``max_size`` where that is less. Text is read as a setting is (``engine_from_config``).
+        min_size, max_size, max_waiting: the pool's counts; see ``PoolPolicy``. ``min_size`` is 2 if it is not given, or
+            ``max_size`` where that is less. Text is read as a setting is (``engine_from_config``).
+        timeout, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after, leak_after: its times, in seconds;
+            see ``PoolPolicy``. Text is read likewise.
         require_writer: refuse servers that let nobody write. A session is asked when opened and at every ping, and
             SQLSTATE 25006 counts as a lost connection that takes all opened before with it: so after a failover no
             connection to the demoted server survives. For engines that only ever read-write.
@@ -261,7 +263,9 @@ class ElasticPool(LendingPool):
         """
         holders = self._wait_for_the_end(Ledger.close, timeout)
         if holders:
-            logger.warning("%s closed, with %d connections still out:%s", log_label(self), len(holders), tell(holders))
+            more = fields("closed_with_holders", logging_name_of(self), connections=len(holders))
+            told = (log_label(self), len(holders), tell(holders))
+            logger.warning("%s closed, with %d connections still out:%s", *told, extra=more)
         return holders
 
     def _wait_for_the_end(
@@ -282,7 +286,7 @@ class ElasticPool(LendingPool):
     def recreate(self) -> Self:
         """A new, empty pool with everything this one was made with, events included; closed or paused as this one."""
         self.logger.info("Pool recreating")
-        return self.__class__(
+        fresh = self.__class__(
             creator_of(self),
             **asdict(self.policy),
             require_writer=self.require_writer,
@@ -291,6 +295,8 @@ class ElasticPool(LendingPool):
             _lasting=self._step(lambda ledger: ledger.lasting()),
             **construction_of(self),
         )
+        fresh._go_on_profiling(self)
+        return fresh
 
     # ---- SQLAlchemy's own ways to mark connections
 

@@ -16,8 +16,7 @@ from dbkit.migrate import PoolerError, current
 from dbkit.migrate.lock import migration_lock
 from dbkit.migrate.manners import behind_pooler
 
-from ..bouncer import bouncer as running_bouncer
-from ..bouncer import find_pgbouncer
+from ..bouncer import through_pgbouncer
 from .conftest import write_revision
 from .test_migrate import exists
 
@@ -83,12 +82,8 @@ def test_the_lock_of_another_is_waited_for_outside_of_a_transaction(db, database
 @pytest.fixture
 def bouncer(database: str) -> Iterator[str]:
     """The URL of the database through PgBouncer in transaction mode, with two server sessions."""
-    program = find_pgbouncer()
-    if program is None:
-        pytest.skip("there is no pgbouncer")
-    url = make_url(database)
-    with running_bouncer(program, url) as made:
-        yield url.set(host="127.0.0.1", port=made.port, password=None).render_as_string(hide_password=False)
+    with through_pgbouncer(database) as url:
+        yield url
 
 
 @pytest.mark.parametrize("driver", ("psycopg2", "psycopg"))
