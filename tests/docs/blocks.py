@@ -3,8 +3,8 @@
 - A ``python`` block is executed; the blocks of a page are one program, in order.
 - One that begins with the name of a file (``# models.py``) is that file, written to the working folder.
 - One that begins with ``# not run by the tests: REASON`` needs what is not here. It is compiled, and that is all.
-- Of a ``shell`` block those lines are run that call ``dbkit.migrate``, Alembic or pytest. The others (``pip install``, ``export``)
-  are for the reader.
+- Of a ``shell`` block those lines are run that call ``dbkit.migrate``, Alembic or pytest. The others
+  (``pip install``, ``export``) are for the reader.
 
 A page's placeholder for the server's URL becomes the URL of the test's own database.
 """
