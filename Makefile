@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format mutants bench bench-report docs dist clean
+.PHONY: help demo serve test drills drills-report check format mutants bench bench-report docs dist clean
 
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
@@ -30,6 +30,12 @@ serve: $(READY)  ## the same shop as a FastAPI application, with the live page o
 
 test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+drills: $(READY)  ## break servers and networks under the pools (LONG=1: all rounds, half an hour)
+	$(if $(LONG),DBKIT_DRILLS=long )$(BIN)/python -m pytest -n 0 --timeout 1800 tests/drills $(ARGS)
+
+drills-report: $(READY)  ## make docs/reliability.md and its picture from the drills' committed figures
+	$(BIN)/python -m tests.drills.report $(ARGS)
 
 check: $(READY)  ## formatting, lint, types and the floors
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbkit.core.policy import PoolPolicy
+    from dbkit.core.profile import Profile
     from dbkit.core.stats import PoolStats
     from dbkit.credentials.errors import CredentialError
     from dbkit.errors import (
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from dbkit.naming import NAMING_CONVENTION
     from dbkit.pool.elastic import ElasticPool
     from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
+    from dbkit.runtime.endpoints import endpoint
     from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
     from dbkit.session.result import QueryResult
     from dbkit.settings import DatabaseSettings
 
 _HOMES = {
     "dbkit.core.policy": ("PoolPolicy",),
+    "dbkit.core.profile": ("Profile",),
     "dbkit.core.stats": ("PoolStats",),
     "dbkit.credentials.errors": ("CredentialError",),
     "dbkit.errors": (
@@ -44,6 +47,7 @@ _HOMES = {
     "dbkit.naming": ("NAMING_CONVENTION",),
     "dbkit.pool.elastic": ("ElasticPool",),
     "dbkit.pool.errors": ("DeadlineExceeded", "LineFullError", "PoolClosedError", "PoolTimeoutError"),
+    "dbkit.runtime.endpoints": ("endpoint",),
     "dbkit.session.errors": ("CommitOutcomeUnknown", "ResultUnreadableError"),
     "dbkit.session.result": ("QueryResult",),
     "dbkit.settings": ("DatabaseSettings",),
@@ -69,9 +73,11 @@ __all__ = [
     "PoolPolicy",
     "PoolStats",
     "PoolTimeoutError",
+    "Profile",
     "QueryResult",
     "ResultUnreadableError",
     "SettingsError",
+    "endpoint",
 ]
 
 

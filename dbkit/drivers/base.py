@@ -50,6 +50,7 @@ class Driver:
         can_ask_for_writer: whether ``is_writer`` works.
         has_autocommit: whether the session layer may switch ``autocommit`` and read ``transaction``, and so send one
             statement in one round trip.
+        hears_interrupts: whether Ctrl-C gets through while the driver waits for the server.
         placeholders: the letters that may follow ``%`` where a sequence of values is bound.
     """
 
@@ -57,6 +58,7 @@ class Driver:
     can_ask_for_writer: bool = False
     has_autocommit: bool = False
     placeholders: str = "s"
+    hears_interrupts: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -196,7 +196,7 @@ def _picture(source: weakref.ref[HasPool], name: str) -> tuple[str, dict[str, ob
     if not isinstance(pool, ElasticPool):
         return "503 Service Unavailable", {"error": "the pool is gone"}
     try:
-        view = PoolView.of(pool.stats(), pool.holders(), name=name, pid=os.getpid())
+        view = PoolView.of(pool.stats(), pool.holders(), name=name, pid=os.getpid(), profile=pool.profile())
     except Exception as error:  # the application must not lose its endpoint by it
         logger.warning("The live endpoint could not look at the pool.", exc_info=True)
         return "500 Internal Server Error", {"error": type(error).__name__}

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from dbkit.core.profile import CallSiteUse
+
 if TYPE_CHECKING:
     from dbkit.core.holding import Holder
+    from dbkit.core.profile import Profile
     from dbkit.core.stats import Histogram, PoolStats
 
 FORMAT: Final = 1
@@ -15,6 +18,9 @@ FORMAT: Final = 1
 
 MOST_HOLDERS: Final = 50
 """Holders that travel, the oldest first."""
+
+MOST_USES: Final = 20
+"""Call sites of the profile that travel, those to change first before the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,17 @@ class HolderView:
     borrowed_at: Sequence[str]
     ended: bool
 
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What ``asdict`` gave, after its journey."""
+        return cls(
+            thread=str(told["thread"]),
+            seconds=float(told["seconds"]),
+            where=tuple(map(str, told["where"])),
+            borrowed_at=tuple(map(str, told["borrowed_at"])),
+            ended=bool(told["ended"]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolView:
@@ -70,6 +87,7 @@ class PoolView:
         pid: of the application's process.
         wait, use, open: times in line, connections out, and connection attempts.
         holders: who has the connections, the oldest first, ``MOST_HOLDERS`` at most.
+        profile: which lines use the pool, ``MOST_USES`` at most; see ``pool.profile()``.
     """
 
     name: str
@@ -91,10 +109,13 @@ class PoolView:
     use: Times
     open: Times
     holders: Sequence[HolderView]
+    profile: Sequence[CallSiteUse] = ()
 
     @classmethod
-    def of(cls, stats: PoolStats, holders: Sequence[Holder], *, name: str, pid: int) -> Self:
-        """What ``pool.stats()`` and ``pool.holders()`` say."""
+    def of(
+        cls, stats: PoolStats, holders: Sequence[Holder], *, name: str, pid: int, profile: Profile | None = None
+    ) -> Self:
+        """What ``pool.stats()``, ``pool.holders()`` and ``pool.profile()`` say."""
         return cls(
             name=name,
             pid=pid,
@@ -124,6 +145,7 @@ class PoolView:
                 )
                 for each in holders[:MOST_HOLDERS]
             ),
+            profile=() if profile is None else profile.uses[:MOST_USES],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,7 +165,8 @@ class PoolView:
         try:
             for name in ("wait", "use", "open"):
                 known[name] = Times.from_dict(known[name])
-            known["holders"] = tuple(HolderView(**holder) for holder in known["holders"])
+            known["holders"] = tuple(HolderView.from_dict(holder) for holder in known["holders"])
+            known["profile"] = tuple(CallSiteUse(**use) for use in known.get("profile", ()))
             for name in _COUNTS:
                 known[name] = int(known[name])
             return cls(**known)

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from _thread import allocate_lock, get_ident
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -28,7 +29,10 @@ MOMENT: Final = 0.1
 PATIENCE: Final = 1.0
 """Seconds to wait for a report that another thread makes, before making one's own."""
 
-_LIBRARIES: Final = ("sqlalchemy", "psycopg2", "psycopg", "dbkit", "threading", "contextlib")
+_LIBRARIES: Final = (
+    "sqlalchemy", "psycopg2", "psycopg", "dbkit", "threading", "contextlib",
+    "flask_sqlalchemy", "sqlmodel", "pandas", "alembic",
+)  # fmt: skip
 """The packages between the user's own code and the pool."""
 
 
@@ -52,6 +56,13 @@ def find_holders(borrows: Iterable[Borrow], now: float) -> tuple[Holder, ...]:
         )
         for borrow in oldest_first
     )
+
+
+@cache
+def is_library(file: str) -> bool:
+    """Whether code of this file stands between the user's own and the pool. A file whose code runs is imported, so the
+    answer holds."""
+    return file.startswith(_library_files())
 
 
 def _library_files() -> tuple[str, ...]:

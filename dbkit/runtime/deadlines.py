@@ -6,7 +6,7 @@ from _thread import get_ident
 from contextvars import ContextVar
 from time import monotonic
 
-from dbkit.core.deadlines import TimeSpent, overlap, spend
+from dbkit.core.deadlines import TimeSpent, grace, overlap, spend
 
 
 class Deadline:
@@ -48,6 +48,10 @@ class Deadline:
         """Seconds left; 0 or less when it is past."""
         return self.at - monotonic()
 
+    def give_up_at(self) -> float:
+        """The moment at which a server that was told of the deadline, and says nothing, is given up."""
+        return self.at + grace(self.seconds)
+
     def connecting(self) -> None:
         """A connection attempt for this deadline's borrower begins."""
         self._connect_began, self._connect_ended = monotonic(), float("inf")
@@ -66,12 +70,16 @@ class Deadline:
         connecting = overlap(since, until, self._connect_began, self._connect_ended)
         return until - since - connecting, connecting
 
-    def sending(self) -> None:
-        """This thread sends a statement now."""
-        self._sent[get_ident()] = monotonic()
+    def sending(self) -> bool:
+        """This thread sends a statement now. False if it is in the midst of one."""
+        me = get_ident()
+        if me in self._sent:
+            return False
+        self._sent[me] = monotonic()
+        return True
 
     def answered(self) -> None:
-        """The statement of this thread is over. One that failed, and that nobody told of, lasts until it is asked."""
+        """The statement of this thread is over, well or not."""
         sent = self._sent.pop(get_ident(), None)
         if sent is not None:
             self._statements += monotonic() - sent
@@ -82,7 +90,6 @@ class Deadline:
         Args:
             in_line_since: since when the borrower that asks stands in line; None if it does not.
         """
-        self.answered()
         now = monotonic()
         waiting, connecting = (0.0, 0.0) if in_line_since is None else self._in_line(in_line_since, now)
         return spend(

@@ -13,7 +13,7 @@ from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from dbkit.errors import PatchedTooLateError
-from dbkit.runtime import background
+from dbkit.runtime import background, interrupts
 from dbkit.runtime.bell import Bell
 from dbkit.runtime.locks import GreenLock, ThreadLock
 
@@ -68,6 +68,8 @@ class ThreadRuntime:
         """Make a waiter. See ``Runtime.waiter``."""
         if self.who is not _thread.get_ident:
             raise PatchedTooLateError
+        if isinstance(self.who, BuiltinFunctionType):  # else Ctrl-C is the hub's
+            interrupts.listen()
         return ThreadWaiter(since, holder, context)
 
     def spawn(self, job: Callable[[], None], context: Context | None) -> bool:

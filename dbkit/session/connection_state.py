@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.bounded import bounded
 
 logger = logging.getLogger("dbkit.session.scopes")
 
@@ -26,7 +27,8 @@ def restore(driver: Driver, connection: Any, state: Any) -> bool:
     if not driver.is_open(connection):
         return False
     try:
-        connection.rollback()
+        with bounded(driver, connection):
+            connection.rollback()
         if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
             send(connection, "ROLLBACK")
         if not driver.behaves_as(connection, state):

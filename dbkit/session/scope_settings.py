@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, event, exc
 
 from dbkit.core.deadlines import milliseconds
+from dbkit.drivers.bounded import TIMEOUT
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.session.deadlines import AS_IT_IS, limit, note_begin, time_left
 
@@ -177,6 +178,8 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
         settings.update(options.settings)
     if seconds is not None and not settings:
         connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
+    if timeout is not None:
+        connection.execution_options(**{TIMEOUT: timeout})
     note_begin(session, connection, timeout=timeout, left=left)
     if settings:
         if seconds is not None:  # all in one round trip; what the scope sets itself holds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbkit.cli.top.state import Activity, Session
+from dbkit.core.profile import CallSiteUse
 from dbkit.live import HolderView, PoolView, Times
 
 
@@ -29,6 +30,12 @@ POOL = PoolView(
     name="shop", pid=4711, size=8, idle=2, in_use=5, opening=1, waiting=2, min_size=2, max_size=10, borrows=1000,
     timeouts=1, refused=0, opens=9, open_failures=0, closes={"idle": 1}, wait=times(10, 1.0), use=times(100, 4.0),
     open=times(9, 0.1),
+    profile=(
+        CallSiteUse(where="load (jobs.py:12)", endpoint=None, share=0.81, wait_caused=12.5, borrows=640, out=1,
+                    p50=0.4, p95=2.0, longest=75.0),
+        CallSiteUse(where="get (web.py:7)", endpoint="GET /films", share=0.19, wait_caused=0.0, borrows=6400, out=0,
+                    p50=0.001, p95=0.004, longest=0.02),
+    ),
     holders=(
         holder("worker-1", 75.0, where=("sleep (jobs.py:3)",), borrowed_at=("load (jobs.py:12)",)),
         holder("worker-2", 0.02, ended=True),

@@ -16,9 +16,9 @@ import pytest
 from dbkit import DatabaseConnectionManager
 from dbkit.embedded import EmbeddedPostgres
 
+from ..bouncer import through_pgbouncer
 from ..credentials.cloud import cloud
 from ..migrate.conftest import scripts, write_revision  # noqa: F401 - a fixture
-from ..pgbouncer import pgbouncer
 from ..pool.test_failover import free_port, standby_of
 
 SECRET = "c4nary-of-a-password"
@@ -187,7 +187,7 @@ def test_a_black_hole_is_bounded_in_time(checked):
 
 @pytest.mark.parametrize("mode", ["transaction", "session", "statement"])
 def test_pgbouncer(checked, shared_database, mode):
-    with pgbouncer(shared_database, mode=mode) as url:
+    with through_pgbouncer(shared_database, mode=mode) as url:
         ran = checked(url)
     if mode == "statement":
         assert ran.code == 1
@@ -213,3 +213,12 @@ def test_a_wrong_command_is_one_message(run):
         ran = run(*arguments)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err.startswith("Usage: dbkit")
+
+
+def test_psycopg_3_does_as_well(checked, run, role):
+    url = role.replace("postgresql://", "postgresql+psycopg://")
+    ran = checked(url)
+    assert (ran.code, ran.marks("login"), ran.marks("pooler")) == (0, ["ok"], ["ok"]), ran.out
+    assert checked(url.replace(SECRET, "wrong")).says("login").count("user and password") == 1
+    assert "of 197" in run("top", "--once", url).out
+    assert run("bench", url, "--seconds", 1, "--max-size", 1).code == 0

@@ -33,8 +33,10 @@ def path(tmp_path_factory):
 
 
 def test_it_shows_the_pool_and_who_holds_its_connections(db, path):
+    db.pool.start_profile(every=1)
     with serve(db, path, name="shop"), db.engine.connect():
         view = ask(str(path))
+        assert ["test_it_shows_the_pool" in use.where for use in view.profile] == [True]
         assert (view.name, view.pid, view.in_use, view.max_size) == ("shop", os.getpid(), 1, 3)
         (holder,) = view.holders
         assert holder.thread == threading.current_thread().name
@@ -47,7 +49,10 @@ def test_it_shows_the_pool_and_who_holds_its_connections(db, path):
 
 
 def test_what_travels_arrives_as_it_was_and_what_is_no_pool_is_refused(db):
-    view = PoolView.of(db.stats(), db.pool.holders(), name="é", pid=7)
+    db.pool.start_profile(every=1)
+    with db.engine.connect():
+        view = PoolView.of(db.stats(), db.pool.holders(), name="é", pid=7, profile=db.pool.profile())
+    assert len(view.profile) == len(view.holders) == 1
     assert PoolView.from_dict(json.loads(json.dumps(view.to_dict()))) == view
     assert PoolView.from_dict({**view.to_dict(), "new": 1}) == view
     for wrong in (

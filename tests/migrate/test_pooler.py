@@ -16,7 +16,7 @@ from dbkit.migrate import PoolerError, current
 from dbkit.migrate.lock import migration_lock
 from dbkit.migrate.manners import behind_pooler
 
-from ..pgbouncer import pgbouncer
+from ..bouncer import through_pgbouncer
 from .conftest import write_revision
 from .test_migrate import exists
 
@@ -82,7 +82,7 @@ def test_the_lock_of_another_is_waited_for_outside_of_a_transaction(db, database
 @pytest.fixture
 def bouncer(database: str) -> Iterator[str]:
     """The URL of the database through PgBouncer in transaction mode, with two server sessions."""
-    with pgbouncer(database, mode="transaction") as url:
+    with through_pgbouncer(database) as url:
         yield url
 
 

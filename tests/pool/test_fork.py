@@ -352,3 +352,27 @@ def test_a_fork_waits_for_a_connect_under_way(shared_database: str):
         thread.join()
         """,
     )
+
+
+def test_a_fork_in_the_midst_of_the_first_connections_events(shared_database: str):
+    run(
+        shared_database,
+        """
+        from sqlalchemy import event
+
+        inside, go_on, parent = threading.Event(), threading.Event(), os.getpid()
+
+        @event.listens_for(engine, "connect")
+        def slow(connection, record):
+            if os.getpid() == parent:
+                inside.set()
+                assert go_on.wait(60)
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        assert inside.wait(60)
+        in_child(use)
+        go_on.set()
+        thread.join()
+        """,
+    )

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
+from dbkit.core import borrowing, reconnecting
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.errors import PoolTimeoutError
 
@@ -201,3 +202,21 @@ def test_patience_ends(shared_database: str):
         with pytest.raises(exc.OperationalError, match="Connection refused"):
             engine.connect()
         assert engine.pool.stats().open_failures >= 2
+
+
+def test_a_borrower_that_comes_in_a_long_outage_has_the_server_tried_soon(
+    shared_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reconnecting, "retry_delay", lambda number, jitter: 3600.0)  # while nobody waits
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))
+    connects = Connects(shared_database)
+    numbers = QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 60}
+    with engine_on(shared_database, creator=connects, **numbers) as engine:
+        engine.pool.warm_up()
+        connects.error = refused
+        engine.raw_connection().invalidate()  # refilling fails
+        eventually(lambda: engine.pool.stats().open_failures == 1 and engine.pool.stats().opening == 0)
+        connects.error = None
+        with engine.connect():
+            pass
+        assert engine.pool.stats().open_failures == 1

@@ -14,6 +14,7 @@ from dbkit.cli.top.state import Blocked, Sort, chains
 
 if TYPE_CHECKING:
     from dbkit.cli.top.state import Activity, Picture, Session
+    from dbkit.core.profile import CallSiteUse
     from dbkit.live import HolderView, PoolView
 
 STYLES: Final = {"active": "green", "idle": "dim", "idle in transaction": "yellow"}
@@ -43,6 +44,9 @@ def sections(picture: Picture) -> Iterator[Section]:
         if picture.pool is not None and picture.pool.holders:
             rows = [_holder(each) for each in picture.pool.holders]
             yield Section("holders of the pool's connections", rows, picture.pool.in_use)
+        if picture.pool is not None and picture.pool.profile:
+            uses = [_use(each) for each in picture.pool.profile]
+            yield Section("profile: held, wait caused, p95, where", uses, len(uses))
     if picture.server_trouble is not None:
         yield Section("", [Text(f"server   {plain(picture.server_trouble)}", style="bold red")])
     if picture.server is not None:
@@ -118,6 +122,14 @@ def _holder(holder: HolderView) -> Text:
         age.append(" (ended, and kept it)", style="red")
     places = [*holder.borrowed_at[:1], *(f"now at {place}" for place in holder.where[:1])]
     return age.append(f"  {plain(', '.join(places))}", style="dim")
+
+
+def _use(use: CallSiteUse) -> Text:
+    text = Text(f"{use.share:>8.1%}  ")
+    text.append(f"{seconds_text(use.wait_caused):>7}", style="red" if use.wait_caused else "dim")
+    text.append(f"  {seconds_text(use.p95):>7}  ")
+    text.append(plain(use.where), style="bold")
+    return text.append(f"  {plain(use.endpoint)}" if use.endpoint else "", style="dim")
 
 
 # ---- the server
