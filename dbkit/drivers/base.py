@@ -50,12 +50,15 @@ class Driver:
         can_ask_for_writer: whether ``is_writer`` works.
         has_autocommit: whether the session layer may switch ``autocommit`` and read ``transaction``, and so send one
             statement in one round trip.
+        reads_by_itself: whether the driver reads its sockets without being asked, so that a connection that was lost
+            may be closed already, and its descriptor another's.
         placeholders: the letters that may follow ``%`` where a sequence of values is bound.
     """
 
     can_discard: bool = False
     can_ask_for_writer: bool = False
     has_autocommit: bool = False
+    reads_by_itself: bool = False
     placeholders: str = "s"
 
     def __init__(self, name: str) -> None:
@@ -239,6 +242,22 @@ class Driver:
         """Whether the connection was closed by ``close()``, rather than lost."""
         return False
 
+    # ---- the end, of connections on an event loop
+
+    def end(self, connection: Any) -> None:
+        """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
+
+        Raises:
+            the driver's error: it could not be closed in order. ``terminate`` it.
+        """
+        connection.close()
+
+    def terminate(self, connection: Any) -> None:
+        """Let go of the connection at once, without waiting for anything: from anywhere, also after its loop."""
+        force = getattr(connection, "_terminate_force_close", None)  # what SQLAlchemy's adapters have
+        if force is not None:
+            force()
+
     def _cannot(self, what: str) -> NoReturn:
         raise NotImplementedError(f"the driver {self.name} cannot {what}")
 
@@ -254,7 +273,7 @@ def check_support(driver: Driver, *, reset: str, require_writer: bool) -> list[F
     Returns:
         One fault for each; empty if the driver can do all of it.
     """
-    needs = f"needs psycopg2 or psycopg 3, and this pool's driver is {driver.name}: dbkit does not know how to"
+    needs = f"needs psycopg2, psycopg 3 or asyncpg, and this pool's driver is {driver.name}: dbkit does not know how to"
     faults = []
     if reset == "discard" and not driver.can_discard:
         faults.append(Fault("reset", f"{needs} clear its sessions", repr(reset)))

@@ -16,6 +16,7 @@ from dbkit.core.ledger import Ledger
 from dbkit.core.reasons import CloseReason
 from dbkit.diagnosis.outage import is_refusal
 from dbkit.events import Closed, Opened, OpenFailed
+from dbkit.pool.errors import ConnectCancelledError
 from dbkit.pool.internals import log_label
 from dbkit.pool.liveness import is_silent
 from dbkit.runtime.deadlines import current as current_deadline
@@ -39,7 +40,7 @@ def connect(pool: LedgerDriver, slot: PooledSlot) -> None:
     except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
         if deadline is not None:
             deadline.connected()
-        _failed(pool, slot, error, began)
+        _failed(pool, slot, pool._failure(slot, error), began)
     else:
         if deadline is not None:
             deadline.connected()
@@ -69,7 +70,8 @@ def _failed(pool: LedgerDriver, slot: PooledSlot, error: BaseException, began: f
         return trouble.failures, before == 0 and trouble.rounds > 0
 
     failures, is_first = pool._step(step)
-    (logger.warning if is_first else logger.debug)(
+    loud = is_first and not isinstance(error, ConnectCancelledError)
+    (logger.warning if loud else logger.debug)(
         "%s: connecting failed: %s", log_label(pool), str(error).strip() or type(error).__name__
     )
     pool._tell("open_failed", OpenFailed(error=error, transient=not refused, failures=failures))

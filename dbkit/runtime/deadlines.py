@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from contextvars import ContextVar
 from time import monotonic
 
 from dbkit.core.deadlines import TimeSpent, overlap, spend
+from dbkit.runtime.who import who
 
 
 class Deadline:
@@ -42,7 +42,7 @@ class Deadline:
         self._waiting = self._connecting = self._statements = 0.0
         self._connect_began = self._connect_ended = self._began
         self._sent: dict[int, float] = {}
-        """By thread: since when a statement is under way."""
+        """By thread or task: since when a statement is under way."""
 
     def left(self) -> float:
         """Seconds left; 0 or less when it is past."""
@@ -67,12 +67,12 @@ class Deadline:
         return until - since - connecting, connecting
 
     def sending(self) -> None:
-        """This thread sends a statement now."""
-        self._sent[get_ident()] = monotonic()
+        """This thread or task sends a statement now."""
+        self._sent[who()] = monotonic()
 
     def answered(self) -> None:
-        """The statement of this thread is over. One that failed, and that nobody told of, lasts until it is asked."""
-        sent = self._sent.pop(get_ident(), None)
+        """This thread's or task's statement is over. One that failed, and nobody told of, lasts until it is asked."""
+        sent = self._sent.pop(who(), None)
         if sent is not None:
             self._statements += monotonic() - sent
 
