@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from dbkit import engine as _engine
-from dbkit.core.policy import NAMES, PoolNumbers
+from dbkit import manager_arguments as arguments
+from dbkit.core.policy import PoolNumbers
 from dbkit.settings import DatabaseSettings
 from dbkit.work import Work
 
@@ -69,11 +70,11 @@ class DatabaseConnectionManager(Work):
         engine_options: Mapping[str, Any] | None = None,
         **numbers: Unpack[PoolNumbers],
     ) -> None:
-        wrong = _wrong_keyword("DatabaseConnectionManager()", numbers)
+        wrong = arguments.wrong_keyword("DatabaseConnectionManager()", numbers)
         if wrong is not None:
             del connection_details, numbers  # either may hold a password in the clear, and tracebacks may show locals
             raise TypeError(wrong)
-        overrides = _overrides(numbers, credential, allow_insecure_token)
+        overrides = arguments.overrides(numbers, credential, allow_insecure_token)
         if isinstance(connection_details, DatabaseSettings):
             self._settings = connection_details.replace(**overrides) if overrides else connection_details
         else:
@@ -114,11 +115,13 @@ class DatabaseConnectionManager(Work):
             SettingsError: naming everything that is wrong, a missing file or section too.
             TypeError: as for the constructor.
         """
-        wrong = _wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
+        wrong = arguments.wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
         if wrong is not None:
             del numbers
             raise TypeError(wrong)
-        settings = DatabaseSettings.from_ini(path, section, **_overrides(numbers, credential, allow_insecure_token))
+        settings = DatabaseSettings.from_ini(
+            path, section, **arguments.overrides(numbers, credential, allow_insecure_token)
+        )
         chosen = None if isinstance(credential, str) else credential
         return cls(settings, credential=chosen, warm=warm, engine_options=engine_options)
 
@@ -243,24 +246,3 @@ class DatabaseConnectionManager(Work):
         if not hasattr(self, "_engine"):  # a debugger or an error tracker looks at a constructor that failed
             return f"<{type(self).__name__}, not set up>"
         return f"<{type(self).__name__} {self._settings.target}, {self.pool.status()}>"
-
-
-def _overrides(numbers: PoolNumbers, credential: object, allow_insecure_token: bool | None) -> dict[str, Any]:
-    """The settings that the arguments of a call give."""
-    overrides: dict[str, Any] = dict(numbers)
-    if allow_insecure_token is not None:
-        overrides["allow_insecure_token"] = allow_insecure_token
-    if isinstance(credential, str):
-        overrides["credential"] = credential
-    return overrides
-
-
-def _wrong_keyword(function: str, numbers: Mapping[str, object]) -> str | None:
-    """The message about a keyword that there is not; None if all are known. Type checkers tell it before."""
-    wrong = next((name for name in numbers if name not in NAMES), None)
-    if wrong is None:
-        return None
-    from dbkit.settings.hints import meant_keyword  # only for a mistake
-
-    hint = meant_keyword(wrong, ("credential", "allow_insecure_token", "warm", "engine_options", *NAMES))
-    return f"{function} got an unexpected keyword argument '{wrong}'" + (f"; {hint}" if hint else "")

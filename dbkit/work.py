@@ -41,6 +41,11 @@ class Work:
         self._engine = engine
         self._sessions = _session.make_sessions(engine)
 
+    @property
+    def session_class(self) -> type[Session]:
+        """The class of its sessions, which carries what ``settings_for`` and ``deadline`` do at each transaction."""
+        return self._sessions.class_
+
     def execute_query(
         self,
         query: str | Executable,

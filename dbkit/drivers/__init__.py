@@ -45,7 +45,7 @@ def dbapi_module(name: str) -> ModuleType:
     """Import a driver's own package.
 
     Args:
-        name: ``psycopg2`` or ``psycopg``.
+        name: ``psycopg2``, ``psycopg`` or ``asyncpg``.
 
     Raises:
         DriverMissingError: it is not installed, or cannot load libpq.
@@ -53,11 +53,23 @@ def dbapi_module(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        package = "dbkit-postgres[psycopg]" if name == "psycopg" else "psycopg2-binary"
+        package = "psycopg2-binary" if name == "psycopg2" else f"dbkit-postgres[{name}]"
         reason = str(error).strip().splitlines()[0]
         raise DriverMissingError(
             f"the driver {name} cannot be loaded ({reason}); it comes with: pip install '{package}'"
         ) from error
+
+
+def connect_failures(name: str) -> tuple[type[BaseException], ...]:
+    """The classes of the errors by which a driver tells that a connection attempt failed.
+
+    ``UnicodeDecodeError`` is psycopg2's, where the server's message is in an encoding of its own.
+    """
+    if name == "asyncpg":
+        from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+
+        return (AsyncAdapt_asyncpg_dbapi.Error,)
+    return (dbapi_module(name).Error, UnicodeDecodeError)
 
 
 @cache

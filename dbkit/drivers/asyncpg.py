@@ -6,14 +6,16 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy.util import await_only
+from sqlalchemy.util import await_only, greenlet_spawn
 
+from dbkit.drivers.asyncpg_params import arguments, keep_alive
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.copy_text import CHUNK, copy_lines
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a graceful close may take, the cancellation of a running statement included."""
@@ -39,7 +41,19 @@ class AsyncpgDriver(Driver):
     can_ask_for_writer = True
     has_autocommit = True
     reads_by_itself = True
-    placeholders = ""
+    tells_failed = False
+    takes_several_commands = False
+
+    def connect(self, **params: Any) -> Any:
+        from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+
+        dbapi: Any = PGDialect_asyncpg.import_dbapi()  # type: ignore[no-untyped-call]
+        try:
+            connection = dbapi.connect(**arguments(params))
+        except OSError as error:  # a timeout too; SQLAlchemy leaves these as they are
+            raise dbapi.OperationalError(str(error) or "the server did not answer in time", error) from error
+        keep_alive(connection._connection._transport.get_extra_info("socket"), params)
+        return connection
 
     def is_open(self, connection: Any) -> bool:
         return not connection._connection.is_closed()
@@ -127,6 +141,18 @@ class AsyncpgDriver(Driver):
         if raw.is_in_transaction():  # begun behind SQLAlchemy's back
             await raw.execute("ROLLBACK")
 
+    def commit(self, connection: Any) -> bool:
+        if connection._transaction is None:
+            return True
+        raw = connection._connection
+        try:
+            status = await_only(raw.execute("COMMIT"))
+        except asyncpg.PostgresError as error:
+            connection._handle_exception(error)
+        finally:  # as asyncpg's and SQLAlchemy's own commit leave it, which keep the server's answer to themselves
+            connection._transaction = raw._top_xact = None
+        return bool(status == "COMMIT")
+
     def discard_session(self, connection: Any) -> bool:
         if not self.is_clean(connection):
             return False
@@ -140,14 +166,14 @@ class AsyncpgDriver(Driver):
         return bool(await_only(connection._connection.fetchval("SHOW transaction_read_only")) == "off")
 
     def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
-        from dbkit.drivers.copy_text import copy_lines
-
         return await_only(self._copy(connection, statement, copy_lines(rows, _as_it_is)))
 
     async def _copy(self, connection: Any, statement: str, lines: Iterable[str]) -> int:
         async def source() -> AsyncIterator[bytes]:
-            for line in lines:
-                yield line.encode()
+            # each piece in a greenlet of its own: the rows may come out of an asynchronous iterable
+            pieces = batched_text(lines)
+            while piece := await greenlet_spawn(next, pieces, ""):
+                yield piece.encode()
 
         if connection._transaction is None:
             await connection._start_transaction()
@@ -175,6 +201,20 @@ class AsyncpgDriver(Driver):
         if socket is not None:
             socket.close()
             transport._sock = None
+
+
+def batched_text(lines: Iterable[str]) -> Iterator[str]:
+    """The lines, some ``CHUNK`` characters of them at a time."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        piece.append(line)
+        size += len(line)
+        if size >= CHUNK:
+            yield "".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield "".join(piece)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -52,6 +52,8 @@ class Driver:
             statement in one round trip.
         reads_by_itself: whether the driver reads its sockets without being asked, so that a connection that was lost
             may be closed already, and its descriptor another's.
+        tells_failed: whether ``transaction`` knows a transaction that an error aborted. Else ``commit`` tells.
+        takes_several_commands: whether one text may hold several, where no parameter is bound.
         placeholders: the letters that may follow ``%`` where a sequence of values is bound.
     """
 
@@ -59,6 +61,8 @@ class Driver:
     can_ask_for_writer: bool = False
     has_autocommit: bool = False
     reads_by_itself: bool = False
+    tells_failed: bool = True
+    takes_several_commands: bool = True
     placeholders: str = "s"
 
     def __init__(self, name: str) -> None:
@@ -164,6 +168,11 @@ class Driver:
     def leave_transaction(self, connection: Any) -> None:
         """End a transaction that the driver may have begun for a statement of ours. Sends nothing if there is none."""
         connection.rollback()
+
+    def commit(self, connection: Any) -> bool:
+        """Commit, and say whether the server did: it rolls an aborted transaction back without an error."""
+        connection.commit()
+        return True
 
     def discard_session(self, connection: Any) -> bool:
         """Clear what a rollback leaves: ``SET``, ``SET ROLE``, temporary tables, advisory locks, ``LISTEN``, ...

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy.util import await_only
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.cursors import none_open, still_open
+from dbkit.drivers.cursors import none_open, remembering, still_open
 from dbkit.drivers.libpq import plain_encoding
 from dbkit.drivers.psycopg import CANCEL_TIMEOUT, PsycopgDriver, PsycopgState, restore_adapters
 
@@ -22,6 +23,13 @@ _NONE: Final[dict[int, Any]] = {}
 
 class AsyncPsycopgDriver(PsycopgDriver):
     """The driver that ``postgresql+psycopg://`` names, on connections of an event loop."""
+
+    def connect(self, **params: Any) -> Any:
+        from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
+
+        create: Any = remembering(psycopg.AsyncConnection)
+        dbapi: Any = PGDialectAsync_psycopg.import_dbapi()  # type: ignore[no-untyped-call]
+        return dbapi.connect(async_creator_fn=create.connect, **params)
 
     def is_open(self, connection: Any) -> bool:
         return not connection._connection.closed
@@ -124,14 +132,19 @@ class AsyncPsycopgDriver(PsycopgDriver):
             pass
 
     def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
-        return await_only(self._copy(connection._connection, statement, rows))
-
-    async def _copy(self, raw: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
-        async with raw.cursor() as cursor:
-            async with cursor.copy(statement) as copy:
-                for row in rows:
-                    await copy.write_row(row)
-            return int(cursor.rowcount)
+        cursor = connection._connection.cursor()
+        copying = cursor.copy(statement)
+        copy = await_only(copying.__aenter__())
+        try:
+            for row in rows:  # in this greenlet: they may come out of an asynchronous iterable
+                await_only(copy.write_row(row))
+        except BaseException as error:
+            await_only(copying.__aexit__(type(error), error, error.__traceback__))
+            raise
+        await_only(copying.__aexit__(None, None, None))
+        copied = int(cursor.rowcount)
+        await_only(cursor.close())
+        return copied
 
     # ---- the end
 

@@ -144,7 +144,8 @@ class BasePool(LendingPool):
 
     # ---- operations
 
-    def _warm_up(self, timeout: float | None) -> None:
+    def open_minimum(self, timeout: float | None) -> None:
+        """``warm_up``, whatever carries the pool: on an event loop call it in a greenlet."""
         seconds = self.policy.timeout if timeout is None else timeout
         refuse_bad_seconds("timeout", seconds)
         watcher = self._watcher()

@@ -59,7 +59,7 @@ class ElasticPool(BasePool):
             PoolTimeoutError: they were not there in time.
             PoolClosedError: the pool is closed.
         """
-        self._warm_up(timeout)
+        self.open_minimum(timeout)
 
     def pause(self, timeout: float = 5.0) -> tuple[Holder, ...]:
         """Let nobody have a connection until ``resume()``, as PgBouncer's PAUSE: borrowers stand in line.

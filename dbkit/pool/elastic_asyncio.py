@@ -81,8 +81,12 @@ class AsyncElasticPool(BasePool):
 
     # ---- the loop
 
-    def _bind(self) -> None:
-        """Belong to the loop that runs here."""
+    def bind(self) -> None:
+        """Belong to the loop that runs here, as the first borrow does.
+
+        Raises:
+            TwoLoopsError: the pool has connections on another one, which is not closed.
+        """
         loop = asyncio.get_running_loop()
         with _binding:
             mine = self._runtime.loop
@@ -120,7 +124,7 @@ class AsyncElasticPool(BasePool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         if asyncio._get_running_loop() is not self._runtime.loop or self._runtime.loop is None:
-            self._bind()
+            self.bind()
         return super()._do_get()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
@@ -184,12 +188,12 @@ class AsyncElasticPool(BasePool):
 
     async def warm_up(self, timeout: float | None = None) -> None:
         """Open ``min_size`` connections, in parallel, and return when they are there. See ``ElasticPool.warm_up``."""
-        self._bind()
-        await greenlet_spawn(self._warm_up, timeout)
+        self.bind()
+        await greenlet_spawn(self.open_minimum, timeout)
 
     async def pause(self, timeout: float = 5.0) -> tuple[Holder, ...]:
         """Let nobody have a connection until ``resume()``; borrowers stand in line. See ``ElasticPool.pause``."""
-        self._bind()
+        self.bind()
         return await greenlet_spawn(self._pause, timeout)
 
     async def close(self, timeout: float = 5.0) -> tuple[Holder, ...]:
@@ -197,7 +201,7 @@ class AsyncElasticPool(BasePool):
 
         Cancelled, the pool is closed all the same; only the waiting ends.
         """
-        self._bind()
+        self.bind()
         holders = await greenlet_spawn(self._close_for_good, timeout)
         await self._runtime.settle(CLOSE_TIMEOUT if not holders else 0.0, cancel=not holders)
         return holders

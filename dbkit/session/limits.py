@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from dbkit.runtime.deadlines import current
-from dbkit.session.deadlines import AS_IT_IS, by_deadline, limit, time_left
+from dbkit.session.connection_state import run_commands
+from dbkit.session.deadlines import by_deadline, limit, time_left
 from dbkit.session.scope_settings import check_timeout
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def impose_limits(connection: Connection) -> None:
     driver_connection: Any = connection.connection.dbapi_connection
     if getattr(driver_connection, "autocommit", False):  # the pool puts it back
         driver_connection.autocommit = False
-    connection.exec_driver_sql(commands, execution_options=AS_IT_IS)
+    run_commands(connection, commands)
     now = current.get()
     if now is not None:
         now.sending()

@@ -17,7 +17,9 @@ from sqlalchemy import Engine, event, exc
 
 from dbkit.core.deadlines import milliseconds
 from dbkit.pool.lending import refuse_bad_seconds
-from dbkit.session.deadlines import AS_IT_IS, limit, note_begin, time_left
+from dbkit.session.connection_state import run_commands
+from dbkit.session.deadlines import limit, note_begin, time_left
+from dbkit.session.placeholders import for_driver
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -176,11 +178,11 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
     if options is not None:
         settings.update(options.settings)
     if seconds is not None and not settings:
-        connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
+        run_commands(connection, limit(seconds))
     note_begin(session, connection, timeout=timeout, left=left)
     if settings:
         if seconds is not None:  # all in one round trip; what the scope sets itself holds
             settings = dict.fromkeys(("statement_timeout", "lock_timeout"), str(milliseconds(seconds))) | settings
         calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
         values = tuple(part for setting in settings.items() for part in setting)
-        connection.exec_driver_sql(f"SELECT {calls}", values)
+        connection.exec_driver_sql(for_driver(f"SELECT {calls}", connection.dialect.paramstyle), values)

@@ -10,6 +10,7 @@ from sqlalchemy import Executable, exc, text
 from dbkit.drivers import for_dialect
 from dbkit.session.many import tag
 from dbkit.session.one_transaction import one_transaction
+from dbkit.session.placeholders import for_driver
 from dbkit.session.query import positional, template
 from dbkit.session.tags import comment
 from dbkit.session.templates import is_template
@@ -130,4 +131,4 @@ def _execute(connection: Connection, query: str | Executable, params: Any) -> Cu
         return connection.exec_driver_sql(query, execution_options={"no_parameters": True})
     if isinstance(params, Mapping):
         return connection.execute(text(query), params)
-    return connection.exec_driver_sql(query, params)
+    return connection.exec_driver_sql(for_driver(query, connection.dialect.paramstyle), params)

@@ -238,7 +238,7 @@ class DatabaseSettings(Unpicklable):
 
     @property
     def driver(self) -> str:
-        """The driver that connects: ``psycopg2``, or ``psycopg`` (psycopg 3)."""
+        """The driver that connects: ``psycopg2``, ``psycopg`` (psycopg 3), or ``asyncpg``."""
         return self._text(DRIVER) or CHOICES[DRIVER][0]
 
     @property
