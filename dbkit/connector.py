@@ -176,8 +176,7 @@ class Connector(Creator):
         """Log in with another password or token than the rejected one, or raise ``error``, or one like it."""
         grace = GRACE if self._worked and is_refusal(error) else ()
         for delay in (0.0, *grace):
-            if delay:
-                self._pause(delay)
+            self._pause(delay)
             fresh = self._ask(partial(credential.renewed, rejected))
             if fresh is None and not delay:
                 continue  # there is no other yet

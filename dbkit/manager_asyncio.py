@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from dbkit import engine as _engine
@@ -15,6 +15,7 @@ from dbkit import manager_arguments as arguments
 from dbkit.core.policy import PoolNumbers
 from dbkit.credentials.awaited import AwaitedCredential, asynchronous
 from dbkit.pool.internals import creator_of
+from dbkit.session.asyncio import AsyncSessions
 from dbkit.settings import DatabaseSettings
 from dbkit.work_asyncio import AsyncWork
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from alembic.config import Config
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
     from dbkit.connector_asyncio import AsyncConnector
     from dbkit.core.holding import Holder
@@ -91,6 +92,8 @@ class AsyncDatabaseConnectionManager(AsyncWork):
         )
         self._engine = AsyncEngine(engine)
         super().__init__(engine)
+        self._sessions = AsyncSessions(self._engine, sync_session_class=self._work.session_class)
+        self._sessions.also(self._work.configure_sessions)
 
     @classmethod
     def from_ini(
@@ -133,8 +136,9 @@ class AsyncDatabaseConnectionManager(AsyncWork):
 
     @property
     def sessions(self) -> async_sessionmaker[AsyncSession]:
-        """Makes sessions for those who close them themselves: a FastAPI dependency, for one."""
-        return async_sessionmaker(self._engine, sync_session_class=self._work.session_class)
+        """Makes sessions for those who close them themselves; ``sessions.configure(...)`` sets their options, and
+        those of the scopes."""
+        return self._sessions
 
     # ---- migrations
 

@@ -48,6 +48,21 @@ class AsyncWork:
     def __init__(self, engine: Engine) -> None:
         self._work = Work(engine)
 
+    async def run_sync(self, fn: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run synchronous code that was written for a manager, here: ``await db.run_sync(report, month=5)``.
+
+        As SQLAlchemy's ``AsyncSession.run_sync``: the function runs in this task, and what it asks of the database does
+        not keep the loop waiting.
+
+        Args:
+            fn: called with the working side of a manager (``execute_query``, ``session_scope``, ...) and the rest.
+            args, kwargs: for ``fn``.
+
+        Returns:
+            What it returned.
+        """
+        return await greenlet_spawn(lambda: fn(self._work, *args, **kwargs))
+
     async def execute_query(
         self,
         query: str | Executable,

@@ -24,6 +24,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from dbkit.core.reasons import CloseReason
+from dbkit.core.types import State
 from dbkit.pool.base import BasePool
 from dbkit.pool.errors import ConnectCancelledError, TwoLoopsError
 from dbkit.pool.internals import (
@@ -33,6 +34,7 @@ from dbkit.pool.internals import (
     log_label,
     reset_commit,
     reset_none,
+    reset_rollback,
 )
 from dbkit.runtime.loop import LAST_CALL, LoopRuntime
 
@@ -132,13 +134,31 @@ class AsyncElasticPool(BasePool):
         connection = slot.dbapi_connection
         if connection is None or self._resets_with is reset_none or self._is_untouched(connection, slot.manners):
             super()._do_return_conn(record)
-        elif in_greenlet() and asyncio._get_running_loop() is self._runtime.loop:
-            self._runtime.see_through(partial(self._reset_and_return, slot), RESET_TIMEOUT)
+        elif not in_greenlet() or asyncio._get_running_loop() is not self._runtime.loop:
+            self._enter(slot, CloseReason.UNFIT)
+        elif self._runtime.ending:  # no task would be run to its end
+            self._reset_and_return(slot)
         else:
+            quick = self.driver.rolling_back(connection) if self._resets_with is reset_rollback else None
+            if quick is None:
+                quick = greenlet_spawn(self._reset_and_return, slot)
+            self._runtime.see_through(quick, RESET_TIMEOUT, partial(self._was_reset, slot))
+
+    def _was_reset(self, slot: PooledSlot, task: asyncio.Task[Any]) -> None:
+        """A borrower's transaction is over, or could not be ended: on the loop, outside of any greenlet."""
+        failed = task.cancelled() or task.exception() is not None
+        connection = slot.dbapi_connection
+        if slot.state is not State.IN_USE:
+            return  # all is done
+        if failed or connection is None:
+            self._enter(slot, CloseReason.UNFIT)
+        elif self._is_untouched(connection, slot.manners):
+            super()._do_return_conn(slot)
+        elif not self._runtime.spawn(partial(self._reset_and_return, slot), None):
             self._enter(slot, CloseReason.UNFIT)
 
     def _reset_and_return(self, slot: PooledSlot) -> None:
-        """End the transaction that the borrower left open, and take the connection back: a job."""
+        """Clear the connection of all that a borrower may leave, and take it back: a job."""
         connection: Any = slot.dbapi_connection
         try:
             if self._resets_with is reset_commit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.pool.base import _AsyncConnDialect as AsyncStandIn
 from sqlalchemy.pool.base import _ConnectionRecord as ConnectionRecord
-from sqlalchemy.pool.base import reset_commit, reset_none
+from sqlalchemy.pool.base import reset_commit, reset_none, reset_rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ __all__ = [
     "record_of",
     "reset_commit",
     "reset_none",
+    "reset_rollback",
 ]
 
 

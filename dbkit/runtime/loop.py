@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -22,9 +23,10 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbkit.runtime import tasks
 from dbkit.runtime.locks import ThreadLock
+from dbkit.runtime.loop_clock import LoopClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
 
     from dbkit.core.holding import CallSite, Seen
     from dbkit.runtime.base import OwnedLock
@@ -44,8 +46,8 @@ class LoopWaiter:
     __slots__ = (
         "__weakref__",
         "_future",
-        "_loop",
         "_rung",
+        "_runtime",
         "called",
         "context",
         "due_at",
@@ -55,8 +57,8 @@ class LoopWaiter:
         "slot",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, since: float, holder: object, context: Context | None) -> None:
-        self._loop = loop
+    def __init__(self, runtime: LoopRuntime, since: float, holder: object, context: Context | None) -> None:
+        self._runtime = runtime
         self._future: asyncio.Future[bool] | None = None
         self._rung = False
         self.since = since
@@ -74,37 +76,40 @@ class LoopWaiter:
             asyncio.CancelledError: the borrower's task was cancelled; also where it was woken in the same turn.
         """
         if not self._rung and seconds > 0:
-            await_only(self._sleep(seconds))
+            clock = self._runtime.clock
+            future = self._future = self._runtime._bound().create_future()
+            limit = clock.limit(seconds, partial(_tell, future))
+            try:
+                await_only(future)
+            finally:
+                clock.give_up(limit)
+                self._future = None
         rung, self._rung = self._rung, False
         return rung
 
-    async def _sleep(self, seconds: float) -> None:
-        future = self._future = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._ring)
-        try:
-            await future
-        finally:
-            timer.cancel()
-            self._future = None
-
     def _ring(self) -> None:
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(True)
+        if self._future is not None:
+            _tell(self._future)
 
     def wake(self) -> None:
         """Wake the borrower. Idempotent; safe from any thread, and from inside the garbage collector."""
         self._rung = True
-        if asyncio._get_running_loop() is self._loop:
+        loop = self._runtime._bound()
+        if asyncio._get_running_loop() is loop:
             self._ring()
         else:
-            _hand_over(self._loop, self._ring)
+            _hand_over(loop, self._ring)
+
+
+def _tell(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(True)
 
 
 class LoopRuntime:
     """Fulfils ``Runtime``: borrowers are tasks of one event loop, and a job is a task of its own on it."""
 
-    __slots__ = ("_at_end", "ending", "jobs", "loop", "who")
+    __slots__ = ("_at_end", "_clock", "ending", "jobs", "loop", "who")
 
     kind: ClassVar = "task"
 
@@ -112,7 +117,8 @@ class LoopRuntime:
         self.who: Final[Callable[[], int]] = tasks.number
         self.loop: asyncio.AbstractEventLoop | None = None
         """The loop that this runtime belongs to; None until ``bind``."""
-        self.jobs: set[asyncio.Task[None]] = set()
+        self._clock: LoopClock | None = None
+        self.jobs: set[asyncio.Task[Any]] = set()
         """The jobs under way."""
         self.ending = False
         """The loop is about to be closed: what is to be done is done at once."""
@@ -137,9 +143,17 @@ class LoopRuntime:
         """Make a lock that knows its owner."""
         return ThreadLock()
 
+    @property
+    def clock(self) -> LoopClock:
+        """The time limits on this loop."""
+        clock = self._clock
+        if clock is None:
+            clock = self._clock = LoopClock(self._bound())
+        return clock
+
     def waiter(self, since: float, holder: object, context: Context | None) -> LoopWaiter:
         """Make a waiter. See ``Runtime.waiter``."""
-        return LoopWaiter(self._bound(), since, holder, context)
+        return LoopWaiter(self, since, holder, context)
 
     def spawn(self, job: Callable[[], None], context: Context | None) -> bool:
         """Run a job in a task of its own, in a copy of ``context``. False where there is no open loop."""
@@ -148,34 +162,42 @@ class LoopRuntime:
             return False
         own = Context() if context is None else context.copy()
         if asyncio._get_running_loop() is loop:
-            self._start(job, own)
+            self._start(_do(job), own)
             return True
-        return _hand_over(loop, self._start, job, own)
+        return _hand_over(loop, lambda: self._start(_do(job), own))
 
-    def _start(self, job: Callable[[], None], context: Context) -> asyncio.Task[None]:
-        task = asyncio.Task(_do(job), loop=self._bound(), context=context, name=f"dbkit: {_name(job)}")
+    def _start(self, job: Coroutine[Any, Any, object], context: Context) -> asyncio.Task[Any]:
+        task = asyncio.Task(job, loop=self._bound(), context=context, name="dbkit's own")
         self.jobs.add(task)
         task.add_done_callback(self.jobs.discard)
         return task
 
-    def see_through(self, job: Callable[[], None], seconds: float) -> None:
-        """Run a job that must not be cut short, in a task of its own, and wait for its end, in a greenlet.
+    def see_through(
+        self, job: Coroutine[Any, Any, object], seconds: float, then: Callable[[asyncio.Task[Any]], object]
+    ) -> None:
+        """Run what must not be cut short in a task of its own, and wait for its end, in a greenlet.
 
         Args:
-            job: its errors are its own business.
-            seconds: after that the job is cancelled.
+            job: the coroutine.
+            seconds: after that it is cancelled.
+            then: is told of its end, on the loop, before the caller goes on.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled; the job goes on.
         """
-        if self.ending:  # no task would be run to its end
-            job()
-            return
-        loop = self._bound()
         task = self._start(job, Context())
-        timer = loop.call_later(seconds, task.cancel)
-        task.add_done_callback(lambda _: timer.cancel())
-        await_only(asyncio.wait((task,)))
+        done: asyncio.Future[bool] = self._bound().create_future()
+        limit = self.clock.limit(seconds, task.cancel)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self.clock.give_up(limit)
+            try:
+                then(task)
+            finally:
+                _tell(done)  # nobody, where the caller was cancelled
+
+        task.add_done_callback(ended)
+        await_only(done)
 
     async def settle(self, seconds: float, *, cancel: bool = False) -> None:
         """Wait until the jobs under way are done.
@@ -192,7 +214,7 @@ class LoopRuntime:
                 task.cancel()
             await asyncio.wait(under_way, timeout=LAST_CALL)
 
-    def _others(self) -> set[asyncio.Task[None]]:
+    def _others(self) -> set[asyncio.Task[Any]]:
         current = asyncio.current_task()
         return {task for task in self.jobs if task is not current}
 
@@ -230,6 +252,7 @@ async def _wait_for_the_end(runtime: LoopRuntime, at_end: Callable[[], Awaitable
 
 
 async def _do(job: Callable[[], None]) -> None:
+    """A job that is synchronous, in a greenlet; its errors end here."""
     try:
         await greenlet_spawn(job)
     except asyncio.CancelledError:
@@ -247,7 +270,3 @@ def _hand_over(loop: asyncio.AbstractEventLoop, function: Callable[..., object],
     except RuntimeError:
         return False
     return True
-
-
-def _name(job: Any) -> str:
-    return getattr(getattr(job, "func", job), "__name__", "job").strip("_")

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.util import await_only, greenlet_spawn
 
 if TYPE_CHECKING:
@@ -29,6 +29,22 @@ S = TypeVar("S")
 def as_async(session: Session) -> AsyncSession:
     """SQLAlchemy's ``AsyncSession`` around a session that there is already."""
     return AsyncSession(sync_session_class=cast("type[Session]", lambda **_: session))
+
+
+class AsyncSessions(async_sessionmaker[AsyncSession]):
+    """SQLAlchemy's ``async_sessionmaker``; its options hold for the sessions of scopes, too."""
+
+    _also: Callable[..., None] | None = None
+
+    def also(self, configure: Callable[..., None]) -> None:
+        """Call this with every option that ``configure`` is given."""
+        self._also = configure
+
+    def configure(self, **new_kw: Any) -> None:
+        """Set options (``expire_on_commit=False``, ...) of the sessions made from now on."""
+        super().configure(**new_kw)
+        if self._also is not None:
+            self._also(**new_kw)
 
 
 class AsyncBlock(Generic[S, T]):
