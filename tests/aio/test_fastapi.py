@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import StreamingResponse
@@ -35,10 +35,10 @@ def application(db: AsyncDatabaseConnectionManager) -> FastAPI:
         async with db.session_scope() as found:
             yield found
 
-    Session = Annotated[AsyncSession, Depends(session, scope="function")]
+    in_session = Depends(session, scope="function")
 
     @app.get("/ask")
-    async def ask(session: Session) -> int:
+    async def ask(session: AsyncSession = in_session) -> int:
         await session.execute(text("SELECT pg_sleep(0.002)"))
         return int(await session.scalar(text("SELECT 1")) or 0)
 
