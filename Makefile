@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format mutants bench bench-report clean
+.PHONY: help demo serve test drills drills-report check format mutants bench bench-report docs dist clean
 
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
@@ -25,8 +25,17 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## watch one pool serve sessions, queries and migrations
 	$(BIN)/python -m examples.movies $(ARGS)
 
+serve: $(READY)  ## the same shop as a FastAPI application, with the live page of its pool
+	$(BIN)/python -m examples.movies.serve $(ARGS)
+
 test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+drills: $(READY)  ## break servers and networks under the pools (LONG=1: all rounds, half an hour)
+	$(if $(LONG),DBKIT_DRILLS=long )$(BIN)/python -m pytest -n 0 --timeout 1800 tests/drills $(ARGS)
+
+drills-report: $(READY)  ## make docs/reliability.md and its picture from the drills' committed figures
+	$(BIN)/python -m tests.drills.report $(ARGS)
 
 check: $(READY)  ## formatting, lint, types and the floors
 	$(BIN)/ruff format --check .
@@ -46,6 +55,15 @@ bench: $(READY)  ## measure beside the other pools (QUICK=1: in a minute or two)
 
 bench-report: $(READY)  ## make the README's figures, docs/benchmarks.md and the charts from the committed results
 	$(BIN)/python -m benchmarks.publish $(ARGS)
+
+docs: $(READY)  ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+dist: $(READY)  ## build the package into dist/, and check what the package index will show
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 clean:  ## remove environments and caches
 	rm -rf .venv* build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""The pictures for the README, as plain SVG, from the results: how long borrowers wait, and who gets how much.
+"""The pictures, as plain SVG: how long borrowers wait, who gets how much, and what callers see during a restart.
 
 The background is left alone and every colour is of middling brightness, so that they read on light and on dark pages.
 """
@@ -122,6 +122,47 @@ def fairness(shares: Mapping[str, Sequence[float]], index: Mapping[str, float], 
         parts.append(_text(left - 8, fair + 4, "1 ×", anchor="end", size=11))
     spoken = "; ".join(f"{case}: {index[case]:.2f}" for case in shares)
     return _svg(height, f"Fairness, {title}. Jain's index: {spoken}", parts)
+
+
+def errors_over_time(errors: Mapping[str, Sequence[float]], title: str, *, step: float = 0.1) -> str:
+    """A panel for each pool: how many errors its callers saw in each step of time. The panels have one scale.
+
+    Args:
+        errors: a number for each step, by pool.
+        title: what was done.
+        step: seconds.
+    """
+    left, panel, gap, top = 70.0, 74.0, 38.0, 104.0
+    height = round(top + len(errors) * (panel + gap) + 24)
+    most = max(1.0, *(max(values) for values in errors.values()))
+    full = WIDTH - left - 16
+    parts = [
+        _text(left, 26, "Errors that callers see while the server restarts", size=17, bold=True),
+        _text(left, 48, title),
+        _text(left, 66, f"Errors in each {step:g} s; seconds since the load began to be watched", size=11),
+    ]
+    for place, ((case, values), colour) in enumerate(zip(errors.items(), COLOURS, strict=False)):
+        floor = top + place * (panel + gap) + panel
+        pitch = full / len(values)
+        parts.append(_text(left, floor - panel - 8, case, colour=colour, bold=True))
+        parts.append(_text(left + full, floor - panel - 8, f"{sum(values):,.0f} errors in all", anchor="end"))
+        for number_of_step, count in enumerate(values):
+            tall = max(1.5, count / most * panel) if count else 0.0
+            if tall:
+                parts.append(
+                    f"<rect x='{left + number_of_step * pitch:.1f}' y='{floor - tall:.1f}' "
+                    f"width='{pitch * 0.78:.1f}' height='{tall:.1f}' fill='{colour}'/>"
+                )
+        parts += [_line(left, floor, left + full, floor), _line(left, floor - panel, left + full, floor - panel)]
+        parts += [
+            _text(left - 8, floor + 4, "0", anchor="end", size=11),
+            _text(left - 8, floor - panel + 4, f"{most:,.0f}", anchor="end", size=11),
+        ]
+        if place == len(errors) - 1:
+            for second in range(int(len(values) * step) + 1):
+                parts.append(_text(left + second / step * pitch, floor + 18, f"{second}", anchor="middle", size=11))
+    spoken = "; ".join(f"{case}: {sum(values):,.0f} errors in all" for case, values in errors.items())
+    return _svg(height, f"Errors during a restart, {title}. {spoken}", parts)
 
 
 # ---- what they are made of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbkit.core.policy import PoolPolicy
+    from dbkit.core.profile import Profile
     from dbkit.core.stats import PoolStats
     from dbkit.credentials.errors import CredentialError
     from dbkit.errors import (
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
         PoolTimeoutError,
         TwoLoopsError,
     )
+    from dbkit.runtime.endpoints import endpoint
     from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
     from dbkit.session.result import QueryResult
     from dbkit.settings import DatabaseSettings
 
 _HOMES = {
     "dbkit.core.policy": ("PoolPolicy",),
+    "dbkit.core.profile": ("Profile",),
     "dbkit.core.stats": ("PoolStats",),
     "dbkit.credentials.errors": ("CredentialError",),
     "dbkit.errors": (
@@ -62,6 +65,7 @@ _HOMES = {
         "PoolTimeoutError",
         "TwoLoopsError",
     ),
+    "dbkit.runtime.endpoints": ("endpoint",),
     "dbkit.session.errors": ("CommitOutcomeUnknown", "ResultUnreadableError"),
     "dbkit.session.result": ("QueryResult",),
     "dbkit.settings": ("DatabaseSettings",),
@@ -90,10 +94,12 @@ __all__ = [
     "PoolPolicy",
     "PoolStats",
     "PoolTimeoutError",
+    "Profile",
     "QueryResult",
     "ResultUnreadableError",
     "SettingsError",
     "TwoLoopsError",
+    "endpoint",
 ]
 
 

@@ -16,6 +16,7 @@ from dbkit.connector import Connector, origins
 from dbkit.core.policy import NAMES
 from dbkit.credentials.resolve import choose
 from dbkit.drivers import connect_failures, dbapi_module, for_dialect
+from dbkit.drivers.bounded import bound_statements
 from dbkit.drivers.commits import check_commits
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.elastic import ElasticPool
@@ -110,6 +111,7 @@ def build_engine(
         **options,
     )
     check_commits(engine.dialect)
+    bound_statements(engine.dialect)
     # With psycopg 3 the dialect asks each connection to share its adapters (JSON, hstore, ...); psycopg2's does not.
     of_the_dialect.update(engine.dialect.create_connect_args(URL.create(engine.url.drivername))[1])
     return engine

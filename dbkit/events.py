@@ -105,3 +105,45 @@ class Observer:
 
     def came_back(self, fact: CameBack) -> None:
         """A connection reported as leaked was given back."""
+
+
+class Both(Observer):
+    """Tells two observers of everything, one after the other; the second also where the first one fails."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._first = first
+        self._second = second
+
+    def opened(self, fact: Opened) -> None:
+        """A connection was opened."""
+        self._tell("opened", fact)
+
+    def open_failed(self, fact: OpenFailed) -> None:
+        """A connection attempt failed."""
+        self._tell("open_failed", fact)
+
+    def closed(self, fact: Closed) -> None:
+        """A connection was closed."""
+        self._tell("closed", fact)
+
+    def waited(self, fact: Waited) -> None:
+        """A borrower was served after standing in line."""
+        self._tell("waited", fact)
+
+    def not_served(self, fact: NotServed) -> None:
+        """A borrower got no connection."""
+        self._tell("not_served", fact)
+
+    def leaked(self, fact: Leaked) -> None:
+        """A connection has been out for too long."""
+        self._tell("leaked", fact)
+
+    def came_back(self, fact: CameBack) -> None:
+        """A connection reported as leaked was given back."""
+        self._tell("came_back", fact)
+
+    def _tell(self, what: str, fact: object) -> None:
+        try:
+            getattr(self._first, what)(fact)
+        finally:
+            getattr(self._second, what)(fact)

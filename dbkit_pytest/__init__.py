@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbkit import DatabaseConnectionManager
     from dbkit.embedded import EmbeddedPostgres
     from dbkit.testing.faults import Faults
-    from dbkit.testing.rolled_back import RolledBack
+    from dbkit.testing.rollback import RolledBack
 
 __all__ = [
     "db",
@@ -122,7 +122,7 @@ def db_rolled_back(dbkit_shared: DatabaseConnectionManager) -> Iterator[RolledBa
 
     Much quicker than ``db``. Commits of the code under test release savepoints.
     """
-    from dbkit.testing.rolled_back import rolled_back
+    from dbkit.testing.rollback import rolled_back
 
     with rolled_back(dbkit_shared.engine) as stand_in:
         yield stand_in
@@ -131,7 +131,7 @@ def db_rolled_back(dbkit_shared: DatabaseConnectionManager) -> Iterator[RolledBa
 @pytest.fixture
 def db_session(db_rolled_back: RolledBack) -> Iterator[Session]:
     """An ORM session in a transaction that the test rolls back; ``commit()`` in the code under test works."""
-    from dbkit.testing.rolled_back import current
+    from dbkit.testing.rollback import current
 
     with db_rolled_back.sessions() as session, current.bound(session):
         yield session

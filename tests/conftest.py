@@ -63,7 +63,7 @@ def server(_no_settings_of_the_developer: None, memory_folder: str | None) -> It
 
 @pytest.fixture
 def database(server: EmbeddedPostgres) -> Iterator[str]:
-    """Return the URL of a fresh database, dropped after the test whoever is still connected."""
+    """Return the URL of a fresh database, dropped after the test, with all sessions in it."""
     name = f"test_{next(_numbers)}"
     yield server.create_database(name)
     server.drop_database(name)

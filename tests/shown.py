@@ -1,4 +1,4 @@
-"""What an error shows to whoever records it."""
+"""All that an error shows to a program that records it."""
 
 from __future__ import annotations
 

@@ -16,11 +16,12 @@ from benchmarks.rows import (
     statistics,
     think,
     timeouts,
+    watched,
     waves,
 )
 
 GROUPS: dict[str, tuple[Row, ...]] = {
-    "cost": (checkout.ROW, statistics.ROW, *scale.ROWS),
+    "cost": (checkout.ROW, statistics.ROW, watched.ROW, *scale.ROWS),
     "crowds": crowds.ROWS,
     "think": think.ROWS,
     "growth": (*burst.ROWS, waves.ROW),

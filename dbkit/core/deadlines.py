@@ -11,6 +11,14 @@ RENEWED_BELOW: Final = 0.9
 pass the deadline by a tenth of what was left; setting it for each statement would cost a round trip each."""
 
 
+GRACE: Final = 0.05
+"""The share of its time by which a statement may be late before its connection is given up: the server, which was told
+to stop it, has its chance first."""
+
+LEAST_GRACE, MOST_GRACE = 0.1, 1.0
+"""Seconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpent:
     """Where the time of a deadline went, in seconds.
@@ -43,6 +51,11 @@ def spend(total: float, *, waiting: float, connecting: float, statements: float)
 def overlap(began: float, ended: float, since: float, until: float) -> float:
     """Seconds that two spans of time have in common."""
     return max(0.0, min(ended, until) - max(began, since))
+
+
+def grace(seconds: float) -> float:
+    """Seconds from the end of a time of ``seconds`` until the client gives up a server that says nothing."""
+    return min(max(GRACE * seconds, LEAST_GRACE), MOST_GRACE)
 
 
 def milliseconds(seconds: float) -> int:

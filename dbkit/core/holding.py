@@ -10,7 +10,9 @@ from types import CodeType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from dbkit.core.profile import Sample
 
 SHOWN: Final = 10
 """Holders named in an error; the oldest first, the rest are counted."""
@@ -23,10 +25,17 @@ CallSite: TypeAlias = tuple[tuple[CodeType, int], ...]
 
 
 class Borrower(NamedTuple):
-    """Who borrows, in a pool that reports leaks: the thread's number, and where it borrowed."""
+    """Who borrows, where more is known than the thread's number.
+
+    Attributes:
+        thread_id: that number.
+        site: where it borrowed, in a pool that reports leaks; else empty.
+        sample: what the profile keeps of the borrow, if it is sampled.
+    """
 
     thread_id: int
     site: CallSite
+    sample: Sample | None = None
 
 
 Caller: TypeAlias = int | Borrower
@@ -60,7 +69,7 @@ class Call(NamedTuple):
         return f"{self.function} ({self.file}:{self.line})"
 
 
-def calls_of(site: CallSite) -> tuple[Call, ...]:
+def calls_of(site: Iterable[tuple[CodeType, int]]) -> tuple[Call, ...]:
     """A recorded call site in words, innermost first."""
     return tuple(Call(code.co_name, code.co_filename, line) for code, line in site)
 

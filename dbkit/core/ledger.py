@@ -125,6 +125,7 @@ class Ledger(Operations[S, W]):
         if waiter not in self.line:
             return False
         del self.line[waiter]
+        self.totals.waited_in_vain += now - waiter.since
         self.settle(now)
         return True
 
@@ -138,6 +139,11 @@ class Ledger(Operations[S, W]):
         """A waiter vanishes, by Ctrl-C say: it leaves the line, and the slot that it was handed goes to the next."""
         if not self.leave(waiter, now) and slot is not None and self.give_back(slot, now):
             self.sort_out(slot, now)
+
+    def waited(self, now: float) -> float:
+        """Seconds that all borrowers together have waited so far, those that stand in line now included."""
+        done = self.totals.wait_time.total + self.totals.waited_in_vain
+        return done + sum(now - waiter.since for waiter in self.line)
 
     # ---- a return
 
@@ -204,27 +210,34 @@ class Ledger(Operations[S, W]):
 
     def open_failed(
         self, slot: S, error: BaseException, now: float, *, began: float, refused: bool, jitter: float
-    ) -> None:
-        """The connection attempt failed. The front waiter gets the real error, unless the outage is ridden out."""
+    ) -> bool:
+        """The connection attempt failed. The front waiter gets the real error, unless the outage is ridden out.
+
+        Returns:
+            Whether somebody gets the error.
+        """
         if slot.state is not OPENING:
-            return
+            return False
         slot.state, self.opening, self.size = GONE, self.opening - 1, self.size - 1
         self.totals.open_failures += 1
         self.reconnecting.failed(error, now, began=began, refused=refused, jitter=jitter)
-        if not self.reconnecting.riding_out:
-            self._tell_of_failure(error)
+        told = not self.reconnecting.riding_out and self._tell_of_failure(error, now)
         self.settle(now)
+        return told
 
-    def _tell_of_failure(self, error: BaseException) -> None:
+    def _tell_of_failure(self, error: BaseException, now: float) -> bool:
         told = [watcher for watcher, watch in self.watchers if watch is Watch.WARM]
         self.watchers = [(watcher, watch) for watcher, watch in self.watchers if watch is not Watch.WARM]
         if self.line:
-            told.append(self.line.popitem(last=False)[0])
+            front = self.line.popitem(last=False)[0]
+            self.totals.waited_in_vain += now - front.since
+            told.append(front)
         for waiter in told:
             waiter.error = error
             self.to_wake.append(waiter)
         if told:
             self.reconnecting.last_error = None
+        return bool(told)
 
     def reopening(self) -> int:
         """A slot that is out is about to be connected again, by its holder. Returns the generation it will be of.

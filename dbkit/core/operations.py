@@ -65,6 +65,7 @@ class Operations(Matching[S, W]):
         leaks = [slot for slot in self._out_untold() if now >= slot.borrowed_at + patience]
         for slot in leaks:
             slot.leak_told_at = slot.borrowed_at
+        self.totals.leaks += len(leaks)
         return leaks
 
     def _living(self) -> list[S]:
@@ -162,6 +163,7 @@ class Operations(Matching[S, W]):
         for waiter in [*self.line, *told]:
             waiter.error = Refused(Refusal.CLOSED, "the pool was closed while this borrower waited for a connection")
             self.to_wake.append(waiter)
+        self.totals.waited_in_vain += sum(now - waiter.since for waiter in self.line)
         self.line.clear()
         if watcher is not None:
             self.watchers.append((watcher, Watch.ALL_CLOSED))

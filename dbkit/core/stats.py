@@ -86,6 +86,9 @@ class Totals:
     opens: int = 0
     open_failures: int = 0
     closes: Counter[str] = field(default_factory=Counter)
+    leaks: int = 0
+    waited_in_vain: float = 0.0
+    """Seconds, of all borrowers that left the line without a connection."""
     wait_time: Histogram = field(default_factory=Histogram)
     use_time: Histogram = field(default_factory=Histogram)
     """Of slots that are gone; a slot that lives keeps its own."""
@@ -109,6 +112,7 @@ class PoolStats:
         refused: borrowers refused because the line was full.
         opens: connections opened so far.
         open_failures: connection attempts that failed so far.
+        leaks: borrows reported as leaked so far.
         closes: connections closed so far, by reason; the words are those of ``CloseReason``.
         wait_time: how long those borrowers waited that had to stand in line and were served.
         use_time: how long connections were out.
@@ -127,6 +131,7 @@ class PoolStats:
     refused: int = 0
     opens: int = 0
     open_failures: int = 0
+    leaks: int = 0
     closes: Mapping[str, int] = field(default_factory=dict)
     wait_time: Histogram = field(default_factory=Histogram)
     use_time: Histogram = field(default_factory=Histogram)

@@ -180,7 +180,7 @@ def text_of(proof: Secret | Token) -> Secret:
 
 
 def checked_proof(given: object) -> Secret | Token:
-    """What a credential gave, if one can log in with it.
+    """Return the answer of a credential, if one can log in with it.
 
     Raises:
         TypeError: it is neither text nor a ``Token``.

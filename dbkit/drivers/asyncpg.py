@@ -96,9 +96,6 @@ class AsyncpgDriver(Driver):
     def asked_for_read_only(self, connection: Any) -> bool:
         return bool(connection.readonly)
 
-    def error_for_read_only(self, connection: Any) -> Exception:
-        return super().error_for_read_only(connection.dbapi)
-
     # ---- how the connection behaves
 
     def state(self, connection: Any) -> object:

@@ -54,6 +54,7 @@ class Driver:
             may be closed already, and its descriptor another's.
         tells_failed: whether ``transaction`` knows a transaction that an error aborted. Else ``commit`` tells.
         takes_several_commands: whether one text may hold several, where no parameter is bound.
+        hears_interrupts: whether Ctrl-C gets through while the driver waits for the server.
         placeholders: the letters that may follow ``%`` where a sequence of values is bound.
     """
 
@@ -64,6 +65,7 @@ class Driver:
     tells_failed: bool = True
     takes_several_commands: bool = True
     placeholders: str = "s"
+    hears_interrupts: bool = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -205,8 +207,18 @@ class Driver:
 
     def error_for_read_only(self, connection: Any) -> Exception:
         """The driver's own error for a server that lets nobody write, in libpq's words."""
-        error: Exception = connection.OperationalError("session is read-only (the pool was made with require_writer)")
+        return self.operational_error(connection, "session is read-only (the pool was made with require_writer)")
+
+    def operational_error(self, connection: Any, text: str) -> Exception:
+        """The driver's own ``OperationalError`` with this text."""
+        dbapi = getattr(connection, "dbapi", connection)  # SQLAlchemy's adapters name their module
+        error: Exception = dbapi.OperationalError(text)
         return error
+
+    def connection_of(self, cursor: Any) -> Any:
+        """The connection of a cursor, as the pool has it."""
+        adapter = getattr(cursor, "_adapt_connection", None)
+        return cursor.connection if adapter is None else adapter
 
     # ---- how the connection behaves, on the client's side
 

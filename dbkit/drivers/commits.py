@@ -22,7 +22,7 @@ _LOST = "_dbkit_lost_at_commit"
 
 
 def check_commits(dialect: Dialect) -> None:
-    """Have this dialect refuse to commit a transaction that an error aborted.
+    """Make this dialect refuse to commit a transaction that an error aborted.
 
     It is rolled back, and ``PendingRollbackError`` is raised. Rolling back to a savepoint mends a transaction, so it
     may be committed then. An error by which a connection is lost during ``COMMIT`` is marked: see ``lost_at_commit``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cache
+from time import monotonic
 from typing import Any
 from weakref import ref
 
@@ -18,18 +19,22 @@ class RemembersCursors:
     Attributes:
         dbkit_cursors: the cursors made in this loan, by address. An address is used again once its cursor is no more,
             so this does not grow with the number of cursors ever made.
+        dbkit_cursor_at: when the last one was made, by the monotonic clock.
     """
 
     dbkit_cursors: dict[int, ref[Any]]
+    dbkit_cursor_at: float
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.dbkit_cursors = {}
+        self.dbkit_cursor_at = 0.0
         super().__init__(*args, **kwargs)
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """As the driver's own."""
         cursor = super().cursor(*args, **kwargs)  # type: ignore[misc]  # the driver's class is behind this one
         self.dbkit_cursors[id(cursor)] = ref(cursor)
+        self.dbkit_cursor_at = monotonic()
         return cursor
 
 

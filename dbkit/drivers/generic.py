@@ -17,6 +17,8 @@ class ByConnection(Driver):
         find: finds the driver of a connection.
     """
 
+    hears_interrupts = False  # some may not
+
     def __init__(self, find: Callable[[Any], Driver]) -> None:
         super().__init__("unknown, as it was made without a dialect")
         self._of = find

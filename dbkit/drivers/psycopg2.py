@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -23,6 +26,12 @@ _LEVELS = {
     extensions.ISOLATION_LEVEL_REPEATABLE_READ: "REPEATABLE READ",
     extensions.ISOLATION_LEVEL_SERIALIZABLE: "SERIALIZABLE",
 }
+
+ANSWER_TIMEOUT = 0.4
+"""Seconds that a server may take to answer whether it is there, before it is asked to cancel a statement."""
+
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+"""May this be encrypted? Every server and pooler answers with one letter, and nothing else comes of it."""
 
 _CLOSED_BY_BORROWER = 1
 """The value of ``closed`` after ``close()``; of a connection that broke it is 2."""
@@ -49,6 +58,8 @@ class Psycopg2State:
 
 class Psycopg2Driver(LibpqDriver):
     """The driver that ``postgresql+psycopg2://`` names."""
+
+    hears_interrupts = False
 
     def connect(self, **params: Any) -> Any:
         factory = params.pop("connection_factory", None) or extensions.connection
@@ -88,8 +99,28 @@ class Psycopg2Driver(LibpqDriver):
         return connection.readonly is True
 
     def cancel(self, connection: Any) -> bool:
+        """Ask, but only a server that answers: psycopg2 keeps the whole interpreter waiting while it asks."""
+        if not self._takes_connections(connection):
+            raise psycopg2.OperationalError("the server does not answer, so it was not asked to cancel the statement")
         connection.cancel()
         return True
+
+    def _takes_connections(self, connection: Any) -> bool:
+        descriptor = self.descriptor(connection)
+        if descriptor is None:
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as own:
+            family, address = own.family, own.getpeername() if own.family != socket.AF_UNIX else None
+        if address is None:  # the server's own name for it may be a relative one
+            address = f"{connection.info.host}/.s.PGSQL.{connection.info.port}"
+        with socket.socket(family) as asking:
+            asking.settimeout(ANSWER_TIMEOUT)
+            try:
+                asking.connect(address)
+                asking.sendall(_SSL_REQUEST)
+                return bool(asking.recv(1))
+            except OSError:
+                return False
 
     def copy_rows(self, connection: Any, statement: str, rows: Iterable[Sequence[Any]]) -> int:
         from dbkit.drivers.copy_text import CopyStream, copy_lines  # only few programs need it

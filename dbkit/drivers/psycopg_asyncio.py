@@ -60,9 +60,6 @@ class AsyncPsycopgDriver(PsycopgDriver):
     def closed_by_borrower(self, connection: Any) -> bool:
         return super().closed_by_borrower(connection._connection)
 
-    def error_for_read_only(self, connection: Any) -> Exception:
-        return super().error_for_read_only(connection._connection)
-
     # ---- how the connection behaves
 
     def state(self, connection: Any) -> PsycopgState:

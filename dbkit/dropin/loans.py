@@ -149,7 +149,7 @@ class Loans:
         start_afresh(self, Loans._leave_to_parent)
 
     def warm_up(self, timeout: float | None = None) -> None:
-        """Have the pool open its ``min_size`` connections.
+        """Open the pool's ``min_size`` connections.
 
         Args:
             timeout: seconds to wait in all; the pool's own ``timeout`` if None.

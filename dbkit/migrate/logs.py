@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class _Manner(NamedTuple):
-    """What decides whether a logger's records are seen, and where."""
+    """The attributes that decide whether a logger's records are seen, and where."""
 
     handlers: list[logging.Handler]
     level: int

@@ -13,7 +13,6 @@ from sqlalchemy import exc
 
 from dbkit.drivers import for_dialect
 from dbkit.migrate import manners
-from dbkit.migrate.interrupt import cancelled_by_interrupt
 from dbkit.migrate.lock import locked_transaction, migration_lock
 from dbkit.migrate.plan import Plan
 from dbkit.migrate.progress import Progress
@@ -92,8 +91,7 @@ class Online:
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
-            with cancelled_by_interrupt(self._connection):
-                yield
+            yield
         finally:
             self._progress.end("stopped")
 
@@ -154,7 +152,7 @@ class Online:
 
     @contextmanager
     def _checking_client(self, can: bool) -> Iterator[None]:
-        """Have the server look after its client for the whole session, in autocommit blocks too."""
+        """Make the server look after its client for the whole session, in autocommit blocks too."""
         if not can:
             yield
             return

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from dbkit.core.holding import tell
 from dbkit.core.ledger import Ledger
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import PoolPolicy, read_flag, show_size
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import check_support
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.errors import PoolSettingsError, as_sqlalchemy_error
-from dbkit.pool.internals import construction_of, creator_of, log_label, record_of, reset_none
+from dbkit.pool.internals import construction_of, creator_of, log_label, logging_name_of, record_of, reset_none
 from dbkit.pool.lending import LendingPool, refuse_bad_seconds
 from dbkit.pool.queuepool import policy_of
 from dbkit.pool.server_checks import watch_for_read_only
@@ -165,7 +166,9 @@ class BasePool(LendingPool):
     def _close_for_good(self, timeout: float) -> tuple[Holder, ...]:
         holders = self._wait_for_the_end(Ledger.close, timeout)
         if holders:
-            logger.warning("%s closed, with %d connections still out:%s", log_label(self), len(holders), tell(holders))
+            more = fields("closed_with_holders", logging_name_of(self), connections=len(holders))
+            told = (log_label(self), len(holders), tell(holders))
+            logger.warning("%s closed, with %d connections still out:%s", *told, extra=more)
         return holders
 
     def resize(self, min_size: int | None = None, max_size: int | None = None) -> None:
@@ -229,7 +232,7 @@ class BasePool(LendingPool):
     def recreate(self) -> Self:
         """A new, empty pool with everything this one was made with, events included; closed or paused as this one."""
         self.logger.info("Pool recreating")
-        return self.__class__(
+        fresh = self.__class__(
             creator_of(self),
             **asdict(self.policy),
             require_writer=self.require_writer,
@@ -238,6 +241,8 @@ class BasePool(LendingPool):
             _lasting=self._step(lambda ledger: ledger.lasting()),
             **construction_of(self) | {"reset_on_return": self._resets_with},
         )
+        fresh._go_on_profiling(self)
+        return fresh
 
     # ---- SQLAlchemy's own ways to mark connections
 

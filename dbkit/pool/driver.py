@@ -28,17 +28,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from sqlalchemy.pool import Pool
 
 from dbkit.core.ledger import Ledger
+from dbkit.core.log_fields import fields
 from dbkit.core.matching import Lasting
 from dbkit.core.reasons import CloseReason
 from dbkit.core.schedule import Alarm
 from dbkit.core.types import Check, Close, Open, Refused, State
 from dbkit.errors import DbkitError
-from dbkit.events import Closed, Leaked, Opened
+from dbkit.events import Both, Closed, Leaked, Opened
 from dbkit.pool import jobs
 from dbkit.pool.errors import as_sqlalchemy_error
 from dbkit.pool.holders import find_holders
-from dbkit.pool.internals import forget_first_connect, log_label
+from dbkit.pool.internals import forget_first_connect, log_label, logging_name_of
+from dbkit.pool.interrupting import cancel_of_main_thread
 from dbkit.pool.slot import PooledSlot
+from dbkit.runtime import interrupts
 from dbkit.runtime.threads import ThreadRuntime
 
 if TYPE_CHECKING:
@@ -92,6 +95,8 @@ class LedgerDriver(Pool):
         self._ref = weakref.ref(self, _nothing)
         self._start_afresh(lasting)
         super().__init__(**pool_arguments)
+        if not driver.hears_interrupts:
+            interrupts.tell(self, cancel_of_main_thread)
 
     def _start_afresh(self, lasting: Lasting | None) -> None:
         """An empty pool: at birth, and in a forked child."""
@@ -207,7 +212,11 @@ class LedgerDriver(Pool):
         if not spawned:
             todo.appendleft(action)
             if not self._no_thread:
-                logger.warning("%s: no thread can be started; connections are opened when one can", log_label(self))
+                logger.warning(
+                    "%s: no thread can be started; connections are opened when one can",
+                    log_label(self),
+                    extra=fields("no_thread", logging_name_of(self)),
+                )
             self._runtime.call_at(monotonic() + TRY_AGAIN, partial(_ring, self._ref, monotonic()))
         self._no_thread = not spawned
         return spawned
@@ -261,8 +270,13 @@ class LedgerDriver(Pool):
             log_label(self),
             holder.seconds,
             holder,
+            extra=fields("leaked", logging_name_of(self), seconds=holder.seconds, thread=holder.thread),
         )
         self._tell("leaked", Leaked(thread=holder.thread, seconds=holder.seconds, borrowed_at=holder.borrowed_at))
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell this one of single events too, beside the one that the pool was made with. Kept by a rebuilt pool."""
+        self._observer = observer if self._observer is None else Both(self._observer, observer)
 
     def _tell(self, what: str, fact: object) -> None:
         if self._observer is None:
@@ -270,7 +284,12 @@ class LedgerDriver(Pool):
         try:
             getattr(self._observer, what)(fact)
         except Exception:
-            logger.exception("%s: the observer failed in %s()", log_label(self), what)
+            logger.exception(
+                "%s: the observer failed in %s()",
+                log_label(self),
+                what,
+                extra=fields("observer_failed", logging_name_of(self)),
+            )
 
     # ---- for users to see
 

@@ -24,9 +24,10 @@ class ElasticPool(BasePool):
 
     Args:
         creator: opens one DB-API connection; ``create_engine`` makes it.
-        min_size, max_size, timeout, max_waiting, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after,
-            leak_after: the pool's numbers, all times in seconds; see ``PoolPolicy``. ``min_size`` is 2 if it is not
-            given, or ``max_size`` where that is less. Text is read as a setting is (``engine_from_config``).
+        min_size, max_size, max_waiting: the pool's counts; see ``PoolPolicy``. ``min_size`` is 2 if it is not given, or
+            ``max_size`` where that is less. Text is read as a setting is (``engine_from_config``).
+        timeout, max_idle, max_lifetime, keepalive, reconnect_timeout, fair_after, leak_after: its times, in seconds;
+            see ``PoolPolicy``. Text is read likewise.
         require_writer: refuse servers that let nobody write. A session is asked when opened and at every ping, and
             SQLSTATE 25006 counts as a lost connection that takes all opened before with it: so after a failover no
             connection to the demoted server survives. For engines that only ever read-write.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from _thread import allocate_lock, get_ident
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -29,15 +30,9 @@ PATIENCE: Final = 1.0
 """Seconds to wait for a report that another thread makes, before making one's own."""
 
 _LIBRARIES: Final = (
-    "sqlalchemy",
-    "psycopg2",
-    "psycopg",
-    "asyncpg",
-    "dbkit",
-    "threading",
-    "contextlib",
-    "asyncio",
-)
+    "sqlalchemy", "psycopg2", "psycopg", "asyncpg", "dbkit", "threading", "contextlib", "asyncio",
+    "flask_sqlalchemy", "sqlmodel", "pandas", "alembic",
+)  # fmt: skip
 """The packages between the user's own code and the pool."""
 
 
@@ -69,6 +64,13 @@ def find_holders(
         for borrow in oldest_first
         for holder in (seen[borrow.thread_id],)
     )
+
+
+@cache
+def is_library(file: str) -> bool:
+    """Whether code of this file stands between the user's own and the pool. A file whose code runs is imported, so the
+    answer holds."""
+    return file.startswith(_library_files())
 
 
 def _library_files() -> tuple[str, ...]:

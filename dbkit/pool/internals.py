@@ -25,6 +25,7 @@ __all__ = [
     "dialect_of",
     "forget_first_connect",
     "log_label",
+    "logging_name_of",
     "ping",
     "record_of",
     "reset_commit",
@@ -56,9 +57,15 @@ def dialect_of(pool: Pool) -> Dialect:
     return cast("Dialect", pool._dialect)
 
 
+def logging_name_of(pool: Pool) -> str | None:
+    """The pool's name, from ``pool_logging_name``; None if it has none."""
+    return pool._orig_logging_name or None
+
+
 def log_label(pool: Pool) -> str:
     """The pool's name in log lines: that of ``pool_logging_name``, if there is one."""
-    return f"pool {pool._orig_logging_name}" if pool._orig_logging_name else "pool"
+    name = logging_name_of(pool)
+    return f"pool {name}" if name else "pool"
 
 
 def ping(dialect: Dialect, connection: Any) -> bool:

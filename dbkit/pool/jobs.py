@@ -13,11 +13,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dbkit.core.ledger import Ledger
+from dbkit.core.log_fields import fields
 from dbkit.core.reasons import CloseReason
 from dbkit.diagnosis.outage import is_refusal
 from dbkit.events import Closed, Opened, OpenFailed
 from dbkit.pool.errors import ConnectCancelledError
-from dbkit.pool.internals import log_label
+from dbkit.pool.internals import log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
 from dbkit.runtime.deadlines import current as current_deadline
 
@@ -56,7 +57,12 @@ def _opened(pool: LedgerDriver, slot: PooledSlot, seconds: float) -> None:
 
     failures = pool._step(step)
     if failures:
-        logger.info("%s: connected again after %d failed attempts", log_label(pool), failures)
+        logger.info(
+            "%s: connected again after %d failed attempts",
+            log_label(pool),
+            failures,
+            extra=fields("opened_again", logging_name_of(pool), seconds=seconds, failures=failures),
+        )
     pool._tell("opened", Opened(seconds=seconds))
 
 
@@ -65,14 +71,18 @@ def _failed(pool: LedgerDriver, slot: PooledSlot, error: BaseException, began: f
 
     def step(ledger: Ledger[PooledSlot, Waiter]) -> tuple[int, bool]:
         before = ledger.reconnecting.rounds
-        ledger.open_failed(slot, error, monotonic(), began=began, refused=refused, jitter=random.random())
+        now = monotonic()
+        told = ledger.open_failed(slot, error, now, began=began, refused=refused, jitter=random.random())
         trouble = ledger.reconnecting
-        return trouble.failures, before == 0 and trouble.rounds > 0
+        return trouble.failures, before == 0 and trouble.rounds > 0 and not told
 
-    failures, is_first = pool._step(step)
-    loud = is_first and not isinstance(error, ConnectCancelledError)
+    failures, is_news = pool._step(step)
+    loud = is_news and not isinstance(error, ConnectCancelledError)
     (logger.warning if loud else logger.debug)(
-        "%s: connecting failed: %s", log_label(pool), str(error).strip() or type(error).__name__
+        "%s: connecting failed: %s",
+        log_label(pool),
+        str(error).strip() or type(error).__name__,
+        extra=fields("open_failed", logging_name_of(pool), failures=failures),
     )
     pool._tell("open_failed", OpenFailed(error=error, transient=not refused, failures=failures))
 

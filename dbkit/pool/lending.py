@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from dbkit.core.borrowing import Next, Trust, Wait, trust
 from dbkit.core.explain import Standstill, describe, why_timed_out
 from dbkit.core.holding import Borrower, Caller
+from dbkit.core.log_fields import fields
 from dbkit.core.policy import check_seconds
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import State
 from dbkit.events import CameBack, NotServed, Waited
 from dbkit.pool.creator import Creator
-from dbkit.pool.driver import TRY_AGAIN, LedgerDriver
+from dbkit.pool.driver import TRY_AGAIN
 from dbkit.pool.errors import DeadlineExceeded, PoolSettingsError, PoolTimeoutError, as_sqlalchemy_error
 from dbkit.pool.holders import SharedReport
-from dbkit.pool.internals import creator_of, log_label
+from dbkit.pool.internals import creator_of, log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
+from dbkit.pool.profiling import ProfilingPool
 from dbkit.runtime.deadlines import current as current_deadline
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ _borrow_timeout: ContextVar[tuple[weakref.ref[Any], float] | None] = ContextVar(
 """How long the borrow under way may take, and from which pool, where that is not the pool's ``timeout``."""
 
 
-class LendingPool(LedgerDriver):
+class LendingPool(ProfilingPool):
     """The borrower's side of the pool."""
 
     _is_untouched: Callable[[Any, Any], bool]
@@ -100,24 +102,34 @@ class LendingPool(LedgerDriver):
         finally:
             _borrow_timeout.reset(token)
 
-    def _timeout_of_this_borrow(self) -> float:
+    def _until(self, began: float) -> float:
+        """The moment at which a borrower that began then has waited long enough."""
         given = _borrow_timeout.get()
         timeout = given[1] if given is not None and given[0] is self._ref else self.policy.timeout
         deadline = current_deadline.get()
-        return timeout if deadline is None else max(0.0, min(timeout, deadline.left()))
+        return began + timeout if deadline is None else max(began, min(began + timeout, deadline.at))
 
     def _do_get(self) -> ConnectionPoolEntry:
         now = monotonic()
-        holder = self._borrower() if self._remembers_where else self._runtime.who()
+        self._until_sample -= 1
+        known_by_number = self._until_sample > 0 and not self._remembers_where
+        holder = self._runtime.who() if known_by_number else self._borrower()
         slot = self._ledger.take(now, holder)
         if slot is None or not self._is_good(slot, now):
             slot = self._stand_in_line(slot, now, holder)
-        if self._remembers_where:
-            self._set_leak_alarm(slot)
+        if not known_by_number:
+            self._know_more_of(slot, holder)
         return slot
 
     def _borrower(self) -> Borrower:
-        return Borrower(self._runtime.who(), self._runtime.call_site())
+        site = self._runtime.call_site() if self._remembers_where else ()
+        return Borrower(self._runtime.who(), site, None if self._until_sample > 0 else self._begin_sample())
+
+    def _know_more_of(self, slot: PooledSlot, holder: Caller) -> None:
+        if isinstance(holder, Borrower) and holder.sample is not None:
+            holder.sample.waited_before = self._waited()
+        if self._remembers_where:
+            self._set_leak_alarm(slot)
 
     def _set_leak_alarm(self, slot: PooledSlot) -> None:
         leak_after = self.policy.leak_after
@@ -132,13 +144,13 @@ class LendingPool(LedgerDriver):
                 return not peek(0)
             except RuntimeError:  # another thread peeks at this moment
                 return is_silent(peek)
-        # As of the moment it was lent: a waiter that wakes up late must not have it checked again and again.
+        # As of the moment it was lent: a waiter that wakes up late must not cause check after check.
         verdict = trust(slot, slot.borrowed_at, keepalive=self.policy.keepalive, has_socket=peek is not None)
         return verdict is Trust.LEND or (verdict is Trust.PEEK and peek is not None and is_silent(peek))
 
     def _stand_in_line(self, suspect: PooledSlot | None, began: float, holder: Caller) -> PooledSlot:
         waiter = self._runtime.waiter(began, holder, copy_context())
-        wait = Wait(began + self._timeout_of_this_borrow())
+        wait = Wait(self._until(began))
         slot: PooledSlot | None = None
         try:
             self._join(waiter, suspect)
@@ -220,8 +232,8 @@ class LendingPool(LedgerDriver):
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         slot: PooledSlot = record  # type: ignore[assignment]
-        if self._remembers_where and slot.leak_told_at == slot.borrowed_at and slot.state is State.IN_USE:
-            self._came_back(slot, monotonic())
+        if slot.holder.__class__ is Borrower and slot.state is State.IN_USE:
+            self._note_return(slot)
         connection = slot.dbapi_connection
         if connection is None:
             self._enter(slot, CloseReason.INVALIDATED if slot.generation < 0 else CloseReason.DETACHED)
@@ -236,7 +248,7 @@ class LendingPool(LedgerDriver):
                 raise
 
     def _put_in_order(self, slot: PooledSlot, connection: Any) -> bool:
-        """Have the connection behave as it did when it was opened. False: it is not fit to be kept."""
+        """Make the connection behave as it did when it was opened. False: it is not fit to be kept."""
         driver = self.driver
         if not self._fit_to_keep(connection):
             return False
@@ -247,15 +259,29 @@ class LendingPool(LedgerDriver):
                 driver.set_state(connection, slot.manners)
             except Exception:
                 logger.warning(
-                    "%s: a connection could not be put back as it was opened", log_label(self), exc_info=True
+                    "%s: a connection could not be put back as it was opened",
+                    log_label(self),
+                    exc_info=True,
+                    extra=fields("not_restored", logging_name_of(self)),
                 )
                 return False
             return driver.close_cursors(connection) and driver.is_clean(connection)
         return driver.close_cursors(connection)
 
+    def _note_return(self, slot: PooledSlot) -> None:
+        if slot.leak_told_at == slot.borrowed_at:
+            self._came_back(slot, monotonic())
+        if isinstance(slot.holder, Borrower) and slot.holder.sample is not None:
+            self._end_sample(slot.holder.sample, slot.borrowed_at)
+
     def _came_back(self, slot: PooledSlot, now: float) -> None:
         seconds = now - slot.borrowed_at
-        logger.info("%s: a connection reported as leaked came back after %.1f s", log_label(self), seconds)
+        logger.info(
+            "%s: a connection reported as leaked came back after %.1f s",
+            log_label(self),
+            seconds,
+            extra=fields("came_back", logging_name_of(self), seconds=seconds),
+        )
         self._tell("came_back", CameBack(seconds=seconds))
 
 

@@ -15,6 +15,7 @@ from dbkit.pool.internals import ConnectionRecord, dialect_of
 from dbkit.pool.liveness import PING_TIMEOUT, Peek, ask, make_peek
 from dbkit.pool.server_checks import demand_writer
 from dbkit.runtime.forks import connecting
+from dbkit.runtime.waits import BoundedWait
 
 if TYPE_CHECKING:
     import weakref
@@ -108,18 +109,16 @@ class PooledSlot(ConnectionRecord):
         connection = self.dbapi_connection
         if connection is None:
             return False
-        watched: list[Any] = [connection]
-        pool._runtime.call_at(monotonic() + PING_TIMEOUT, partial(_give_up_on, watched, pool.driver))
+        wait = BoundedWait(monotonic() + PING_TIMEOUT, partial(_shut_down, pool.driver, connection))
         try:
+            wait.begin()
             alive = ask(pool.driver, connection, dialect_of(pool))
             alive = alive and (not pool.require_writer or pool.driver.is_writer(connection))
         except Exception:  # noqa: BLE001 - of any kind: this connection is not to be trusted
             alive = False
-        try:
-            watched.pop()
-        except IndexError:  # the watch was quicker and shut it down
-            return False
-        return alive
+        finally:
+            by_itself = wait.end()
+        return alive and by_itself
 
     def forget(self) -> None:
         """In a forked child: let go of a connection that is the parent's, without a word to the server.
@@ -172,9 +171,6 @@ def stamping(create: _CreatorWRecFnType, creator: object, pool_ref: weakref.ref[
     return create_and_stamp
 
 
-def _give_up_on(watched: list[Any], driver: Driver) -> None:
-    try:
-        connection = watched.pop()
-    except IndexError:
-        return
+def _shut_down(driver: Driver, connection: Any) -> bool:
     driver.shut_down(connection)
+    return True

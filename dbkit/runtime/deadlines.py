@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from time import monotonic
 
-from dbkit.core.deadlines import TimeSpent, overlap, spend
+from dbkit.core.deadlines import TimeSpent, grace, overlap, spend
 from dbkit.runtime.who import who
 
 
@@ -48,6 +48,10 @@ class Deadline:
         """Seconds left; 0 or less when it is past."""
         return self.at - monotonic()
 
+    def give_up_at(self) -> float:
+        """The moment at which a server that was told of the deadline, and says nothing, is given up."""
+        return self.at + grace(self.seconds)
+
     def connecting(self) -> None:
         """A connection attempt for this deadline's borrower begins."""
         self._connect_began, self._connect_ended = monotonic(), float("inf")
@@ -66,12 +70,16 @@ class Deadline:
         connecting = overlap(since, until, self._connect_began, self._connect_ended)
         return until - since - connecting, connecting
 
-    def sending(self) -> None:
-        """This thread or task sends a statement now."""
-        self._sent[who()] = monotonic()
+    def sending(self) -> bool:
+        """This thread or task sends a statement now. False if it is in the midst of one."""
+        me = who()
+        if me in self._sent:
+            return False
+        self._sent[me] = monotonic()
+        return True
 
     def answered(self) -> None:
-        """This thread's or task's statement is over. One that failed, and nobody told of, lasts until it is asked."""
+        """The statement of this thread or task is over, well or not."""
         sent = self._sent.pop(who(), None)
         if sent is not None:
             self._statements += monotonic() - sent
@@ -82,7 +90,6 @@ class Deadline:
         Args:
             in_line_since: since when the borrower that asks stands in line; None if it does not.
         """
-        self.answered()
         now = monotonic()
         waiting, connecting = (0.0, 0.0) if in_line_since is None else self._in_line(in_line_since, now)
         return spend(

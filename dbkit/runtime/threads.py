@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from dbkit.core.holding import Seen
 from dbkit.errors import PatchedTooLateError
-from dbkit.runtime import background
+from dbkit.runtime import background, interrupts
 from dbkit.runtime.bell import Bell
 from dbkit.runtime.locks import GreenLock, ThreadLock
 from dbkit.runtime.stacks import call_site, look_at
@@ -75,6 +75,8 @@ class ThreadRuntime:
         """Make a waiter. See ``Runtime.waiter``."""
         if self.who is not _thread.get_ident:
             raise PatchedTooLateError
+        if isinstance(self.who, BuiltinFunctionType):  # else Ctrl-C is the hub's
+            interrupts.listen()
         return ThreadWaiter(since, holder, context)
 
     def spawn(self, job: Callable[[], None], context: Context | None) -> bool:

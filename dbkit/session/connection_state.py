@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbkit.drivers import for_connection, for_dialect
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.bounded import bounded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,7 +35,8 @@ def restore(driver: Driver, connection: Any, state: Any) -> bool:
     if not driver.is_open(connection):
         return False
     try:
-        connection.rollback()
+        with bounded(driver, connection):
+            connection.rollback()
         if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
             send(connection, "ROLLBACK")
         if not driver.behaves_as(connection, state):

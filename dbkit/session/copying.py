@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Table, exc, text
 
 from dbkit.drivers import for_dialect
+from dbkit.drivers.bounded import run_bounded
 from dbkit.session.batches import Progress, counted, in_order, with_first
 from dbkit.session.many import iterable
 from dbkit.session.one_transaction import one_transaction
@@ -219,7 +220,8 @@ class _Target:
         engine = self.job.engine
         try:
             raw = self.connection.connection.dbapi_connection
-            return for_dialect(engine.dialect).copy_rows(raw, statement, rows)
+            driver = for_dialect(engine.dialect)
+            return run_bounded(driver, raw, None, driver.copy_rows, raw, statement, rows)
         except engine.dialect.loaded_dbapi.Error as error:
             self.connection._handle_dbapi_exception(error, statement, None, None, None)
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
-from dbkit.core.deadlines import is_worn, milliseconds
+from dbkit.core.deadlines import is_worn, milliseconds, spend
 from dbkit.drivers import sqlstate_of
+from dbkit.drivers.bounded import GivenUp, given_up
+from dbkit.drivers.commits import lost_at_commit
 from dbkit.pool.errors import DeadlineExceeded
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.runtime.deadlines import Deadline, current
@@ -38,8 +40,12 @@ def deadline(seconds: float) -> Iterator[Deadline]:
     session begins with what is left as its ``statement_timeout`` and ``lock_timeout``, in one round trip; they are set
     again before a statement if a tenth of that has passed meanwhile. So are those of a ``session_scope`` that is in the
     midst of a transaction already. A statement of ``execute_query`` runs in a
-    transaction of its own for that, in four round trips in place of one. On ``engine.connect()`` and
-    ``raw_connection()`` only the waiting is bounded.
+    transaction of its own for that, in four round trips in place of one.
+
+    A server that stops nothing, because it is frozen or out of reach, is given up shortly after the deadline: a
+    twentieth of it, at least 0.1 s and at most 1 s. The connection is lost by that, and replaced by the pool. So are
+    statements given up that the server was not told of: those of ``engine.connect()``, and what is under way on a
+    ``raw_connection()`` in that moment.
 
     A deadline within a deadline holds as far as it is the earlier one. It travels in a context variable: a thread or
     task has it that runs in a copy of the context (``contextvars.copy_context().run(...)``, ``asyncio.to_thread``).
@@ -76,21 +82,37 @@ def exceeded(now: Deadline, during: str) -> DeadlineExceeded:
 
 
 def by_deadline(error: BaseException, now: Deadline | None = None) -> DeadlineExceeded | None:
-    """The error to raise in place of one by which the server stopped a statement because of the deadline.
+    """The error to raise in place of one by which a statement was stopped because of the deadline, or given up.
 
     Args:
         error: SQLAlchemy's or the driver's.
         now: the deadline; the current one if None.
 
     Returns:
-        None if it is another error, or there is no deadline, or time left.
+        None if it is another error, or the server stopped it with time left or without a deadline.
     """
     now = now or current.get()
-    if now is None or now.left() > _SLACK or isinstance(error, DeadlineExceeded):
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(error, DeadlineExceeded) or lost_at_commit(cause):
         return None
-    if sqlstate_of(error.orig if isinstance(error, exc.DBAPIError) else error) not in TIMED_OUT:
+    given = given_up(cause)
+    if given is not None and (now is None or now.left() > _SLACK):
+        return _given_up(given)
+    if given is not None and now is not None:
+        return exceeded(now, "and the server neither answered nor stopped a statement, so its connection was given up")
+    if now is None or now.left() > _SLACK or sqlstate_of(cause) not in TIMED_OUT:
         return None
     return exceeded(now, "and the server stopped a statement")
+
+
+def _given_up(given: GivenUp) -> DeadlineExceeded:
+    spent = spend(given.took, waiting=0.0, connecting=0.0, statements=given.took)
+    return DeadlineExceeded(
+        f"the timeout of {given.seconds:g} s is past, and the server neither answered nor stopped the statement, so "
+        "its connection was given up",
+        seconds=given.seconds,
+        spent=spent,
+    )
 
 
 def time_left() -> float | None:
@@ -109,7 +131,7 @@ def time_left() -> float | None:
 
 
 def watch(connection: Connection, *, given: float | None, otherwise: float | None) -> None:
-    """Look at the clock before each statement of the transaction under way, and count the time it takes.
+    """Look at the clock before each statement of the transaction under way.
 
     Args:
         connection: in the transaction.
@@ -132,17 +154,8 @@ def watch(connection: Connection, *, given: float | None, otherwise: float | Non
             finally:
                 telling[0] = False
             latest[0] = wanted
-        if (now := current.get()) is not None:
-            now.sending()
-
-    def after(
-        within: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> None:
-        if not telling[0] and (now := current.get()) is not None:
-            now.answered()
 
     event.listen(connection, "before_cursor_execute", before)
-    event.listen(connection, "after_cursor_execute", after)
 
 
 def note_begin(session: Session, connection: Connection, *, timeout: float | None, left: float | None) -> None:

@@ -15,9 +15,9 @@ from typing import TextIO
 def whole_file(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """A file to write, in UTF-8, that takes its name at the end of the block; after an error nothing has changed.
 
-    It is written beside its place and moved there, so a reader sees the old file or the new one. What is no regular
-    file (a pipe, ``/dev/stdout``) is written to as it is. An existing file's permissions are kept, a link's target is
-    replaced and not the link.
+    It is written beside its place and moved there, so a reader sees the old file or the new one. A path that is no
+    regular file (a pipe, ``/dev/stdout``) is written to as it is. An existing file's permissions are kept, a
+    link's target is replaced and not the link.
 
     Args:
         path: the file.

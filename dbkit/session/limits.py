@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 
-from dbkit.runtime.deadlines import current
+from dbkit.drivers.bounded import TIMEOUT, for_text, run_bounded
 from dbkit.session.connection_state import run_commands
 from dbkit.session.deadlines import by_deadline, limit, time_left
 from dbkit.session.scope_settings import check_timeout
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from dbkit.drivers.base import Driver
 
 _asked: ContextVar[tuple[float | None, bool] | None] = ContextVar("dbkit_statement_limits", default=None)
 """The timeout, and whether it may not write, of the statement under way."""
@@ -55,9 +57,19 @@ def impose_limits(connection: Connection) -> None:
     if getattr(driver_connection, "autocommit", False):  # the pool puts it back
         driver_connection.autocommit = False
     run_commands(connection, commands)
-    now = current.get()
-    if now is not None:
-        now.sending()
+    timeout, _ = _asked.get() or (None, False)
+    if timeout is not None:
+        connection.execution_options(**{TIMEOUT: timeout})
+
+
+def execute(driver: Driver, cursor: Any, sql: str, values: Any) -> None:
+    """Execute the statement under way by a driver's cursor, within its limits.
+
+    Raises:
+        the driver's error.
+    """
+    timeout, _ = _asked.get() or (None, False)
+    run_bounded(driver, driver.connection_of(cursor), for_text(sql, timeout), cursor.execute, sql, values)
 
 
 @contextmanager
@@ -66,12 +78,12 @@ def limited(timeout: float | None, *, read_only: bool) -> Iterator[None]:
 
     Raises:
         SettingsError, sqlalchemy.exc.ArgumentError: ``timeout`` is no number of seconds above 0.
-        DeadlineExceeded: the statement was stopped by the deadline, or there was no time left for it.
+        DeadlineExceeded: the statement was stopped by the deadline, or there was no time left for it; or the server
+            neither answered within ``timeout`` nor stopped it.
     """
     check_timeout(timeout)
     time_left()
     token = _asked.set((timeout, read_only))
-    now = current.get()
     try:
         yield
     except exc.DBAPIError as error:
@@ -80,6 +92,4 @@ def limited(timeout: float | None, *, read_only: bool) -> Iterator[None]:
             raise
         raise exceeded from error
     finally:
-        if now is not None:
-            now.answered()
         _asked.reset(token)

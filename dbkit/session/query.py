@@ -22,6 +22,7 @@ from sqlalchemy.engine import result_tuple
 from dbkit.drivers import for_dialect
 from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.session.errors import ResultUnreadableError
+from dbkit.session.limits import execute as execute_within_limits
 from dbkit.session.limits import impose_limits, is_limited, limited
 from dbkit.session.many import execute_list, execute_none, tag
 from dbkit.session.placeholders import for_driver, placeholder_fault
@@ -68,7 +69,8 @@ def execute_query(
             cast, and ``%`` as it is. With a sequence, the driver's ``%s`` is a parameter, and a literal percent sign is
             ``%%``. A list of mappings executes the statement once for each, in one transaction: all or nothing; rows
             that it returns come in the order of the list. An empty list executes nothing.
-        timeout: seconds that the statement, and each wait for a lock, may take on the server; None for no limit.
+        timeout: seconds that the statement, and each wait for a lock, may take on the server; None for no limit. A
+            server that does not stop it is given up shortly after, as for ``deadline``.
         read_only: the server refuses to write.
         tags: where the statement comes from (``{"controller": ..., "route": ..., "traceparent": ...}``), for the
             server's logs and statistics: a comment behind it, as sqlcommenter writes it.
@@ -85,7 +87,7 @@ def execute_query(
         ResultUnreadableError: the statement is committed; only its answer could not be read. Do not send it again.
         sqlalchemy.exc.InvalidRequestError: the statement left a transaction open (``BEGIN``), which was rolled back.
         PoolTimeoutError: no connection could be had in time.
-        DeadlineExceeded: the time of ``db.deadline`` is over.
+        DeadlineExceeded: the time of ``db.deadline`` is over, or the server did not answer within ``timeout``.
 
     A single statement costs one round trip. An engine with an ``isolation_level`` runs it in a transaction at that
     level, in three. With ``timeout`` or ``read_only``, or within ``db.deadline``, it runs in a transaction too, in four
@@ -291,7 +293,10 @@ def _direct(engine: Engine, sql: str, values: Mapping[str, Any] | tuple[Any, ...
         try:
             with alone:
                 cursor = connection.cursor()
-                cursor.execute(sql, values)
+                if is_limited():
+                    execute_within_limits(driver, cursor, sql, values)
+                else:
+                    cursor.execute(sql, values)
                 executed = True
                 described = cursor.description
                 rows = cursor.fetchall() if described is not None else ()

@@ -23,7 +23,7 @@ _SHOWN_IN_HTML = 20
 
 
 class QueryResult(Sequence["Row[Any]"]):
-    """The rows of one statement: an immutable sequence of SQLAlchemy ``Row``s that needs no connection any more.
+    """The rows of one statement: an immutable sequence of SQLAlchemy's rows that needs no connection any more.
 
     Iterate, index, slice and ``len()`` it; it is true when it has rows. A row's columns are ``row.name``, ``row[0]``
     and ``row._mapping["name"]``. Equal to any sequence of equal rows or tuples. The methods mean what they mean on
@@ -175,7 +175,8 @@ class QueryResult(Sequence["Row[Any]"]):
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a pandas ``DataFrame``, with the columns' names, also where there are no rows.
 
-        pandas chooses the types: a column of integers with a NULL becomes floats, a ``Decimal`` stays one.
+        No value is rounded: integers and booleans beside NULLs are pandas' ``Int64`` and ``boolean``, a ``Decimal``
+        stays one. Moments (``timestamptz``) are in UTC, ``bytea`` is bytes. A column without any value is ``object``.
 
         Raises:
             ExtraMissingError: pandas is not installed.
@@ -184,8 +185,9 @@ class QueryResult(Sequence["Row[Any]"]):
             made: Any = import_module("pandas")
         except ImportError as error:
             raise ExtraMissingError("to_pandas()", "pandas", "pandas") from error
-        frame: pandas.DataFrame = made.DataFrame([tuple(row) for row in self._rows], columns=list(self._columns))
-        return frame
+        from dbkit.session.export_pandas import frame
+
+        return frame(made, self._rows, self._columns)
 
     def _need_names(self, method: str) -> None:
         from dbkit.session.export import repeated

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, event, exc
 
 from dbkit.core.deadlines import milliseconds
+from dbkit.drivers.bounded import TIMEOUT
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.session.connection_state import run_commands
 from dbkit.session.deadlines import limit, note_begin, time_left
@@ -83,7 +84,7 @@ def settings_for(sessions: sessionmaker[Any], provide: Callable[[], Mapping[str,
     Args:
         sessions: makes the sessions.
         provide: called without arguments on the session's thread, in its context variables. In place of the one given
-            before; None for no settings any more. What it raises, the session's statement raises.
+            before; None for no settings any more. The session's statement raises what it raises.
     """
     if provide is not None and not callable(provide):
         raise exc.ArgumentError(f"settings_for takes a function that returns settings, not {type(provide).__name__}")
@@ -104,7 +105,7 @@ def options_of_scope(timeout: float | None, settings: Mapping[str, Value] | None
 
 
 def ask_for(session: Session, options: ScopeOptions | None) -> None:
-    """Have this session's transactions begin with what the scope asks for."""
+    """Make this session's transactions begin with what the scope asks for."""
     if options is not None:
         session.info[_KEY] = options
 
@@ -179,6 +180,8 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
         settings.update(options.settings)
     if seconds is not None and not settings:
         run_commands(connection, limit(seconds))
+    if timeout is not None:
+        connection.execution_options(**{TIMEOUT: timeout})
     note_begin(session, connection, timeout=timeout, left=left)
     if settings:
         if seconds is not None:  # all in one round trip; what the scope sets itself holds

@@ -11,6 +11,7 @@ from sqlalchemy import exc
 
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import Driver, Transaction
+from dbkit.drivers.bounded import bounded
 from dbkit.drivers.commits import lost_at_commit, nothing_committed
 from dbkit.pool.server_checks import is_demoted
 from dbkit.session.connection_state import IN_TRANSACTION, restore, send
@@ -66,7 +67,8 @@ def session_scope(
         read_only: the server refuses to write in this scope.
         isolation_level: ``"READ COMMITTED"``, ``"REPEATABLE READ"`` or ``"SERIALIZABLE"``; None for the engine's.
         timeout: seconds that each statement, and each wait for a lock, may take: ``statement_timeout`` and
-            ``lock_timeout``, set by ``SET LOCAL``. Costs a round trip for each transaction.
+            ``lock_timeout``, set by ``SET LOCAL``. Costs a round trip for each transaction. A server that does not
+            stop a statement is given up shortly after, as for ``deadline``.
         settings: settings of the server for this scope, set by ``set_config(..., true)``: ``{"app.tenant_id": "5",
             "role": "reader"}``. They go over those of ``settings_for``. Costs a round trip for each transaction.
         nested: join the scope of the same thread and sessions that this one is in, as a savepoint: the block gets that
@@ -78,7 +80,7 @@ def session_scope(
         sqlalchemy.exc.PendingRollbackError: the block ended well, but an error it did not pass on had aborted its
             transaction: nothing was committed.
         CommitOutcomeUnknown: the connection was lost when ``COMMIT`` had been sent.
-        DeadlineExceeded: a statement was stopped by ``db.deadline``.
+        DeadlineExceeded: a statement was stopped by ``db.deadline``, or the server did not answer within ``timeout``.
         sqlalchemy.exc.ArgumentError, SettingsError: an argument cannot be used; nothing was done.
 
     A session belongs to one thread; any number of threads may have scopes.
@@ -154,9 +156,11 @@ def raw_connection(engine: Engine) -> Iterator[Any]:
         tidied = False  # until it is: an exception from outside may strike the tidying, too
         try:
             try:
-                yield connection
+                with bounded(driver, connection, idle_too=False):
+                    yield connection
                 if fairy.dbapi_connection is connection:  # else it is the parent's: the block ends in a forked child
-                    _commit(driver, connection)
+                    with bounded(driver, connection):
+                        _commit(driver, connection)
             except BaseException as error:
                 if fairy.dbapi_connection is not connection:
                     pass

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from dbkit.drivers.base import Transaction
-from dbkit.runtime.deadlines import current
+from dbkit.drivers.bounded import bounded
 from dbkit.session.connection_state import send
 from dbkit.session.limits import is_limited, limits
 
@@ -75,10 +75,11 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
         if not driver.is_open(connection):
             return
         if self._transaction:
-            if kind is None:
-                connection.commit()
-            else:
-                self._roll_back()
+            with bounded(driver, connection):
+                if kind is None:
+                    connection.commit()
+                else:
+                    self._roll_back()
         status = driver.transaction(connection)
         if status is Transaction.UNKNOWN:
             return  # the server is gone, which the error's handler finds out
@@ -99,10 +100,8 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
         connection = self._connection
         connection.autocommit = False
         self._transaction = True
-        send(connection, commands)
-        now = current.get()
-        if now is not None:
-            now.sending()
+        with bounded(self._driver, connection):
+            send(connection, commands)
 
     def _forget_default_level(self) -> None:
         """Undo what SQLAlchemy's AUTOCOMMIT left: the default level, spelled out, means no more than none."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Executable, exc, text
 
 from dbkit.drivers import for_dialect
+from dbkit.drivers.bounded import run_bounded
 from dbkit.session.many import tag
 from dbkit.session.one_transaction import one_transaction
 from dbkit.session.placeholders import for_driver
@@ -52,7 +53,7 @@ class RowStream(Iterator["Row[Any]"]):
         return next(self._rows)
 
     def close(self) -> None:
-        """Give the connection back now. What has not been read is not fetched. May be called again."""
+        """Give the connection back now. Rows not read yet are not fetched. May be called again."""
         self._rows.close()
 
     def __enter__(self) -> Self:
@@ -114,14 +115,16 @@ def _rows(
     with one_transaction(engine) as connection:
         connection.execution_options(stream_results=True, yield_per=chunk)
         tag(connection, made)
+        raw, driver = connection.connection.dbapi_connection, for_dialect(engine.dialect)
         try:
-            result = _execute(connection, query, params)
+            result = run_bounded(driver, raw, None, _execute, connection, query, params)  # with a first fetch
         except exc.DBAPIError as error:
             if for_dialect(engine.dialect).sqlstate(error.orig) == _SYNTAX_ERROR:
                 error.add_note("stream_query opens a cursor at the server, which takes SELECT, VALUES and WITH only.")
             raise
         with result:
-            yield from result
+            while rows := run_bounded(driver, raw, None, result.fetchmany, chunk):
+                yield from rows
 
 
 def _execute(connection: Connection, query: str | Executable, params: Any) -> CursorResult[Any]:

@@ -10,36 +10,33 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from dbkit.core.policy import NAMES as POOL
-from dbkit.core.policy import UNLIMITED, PoolPolicy, show_size
-from dbkit.errors import Fault, SettingsError, may_be_shown
+from dbkit.core.policy import PoolPolicy
+from dbkit.errors import Fault, SettingsError
 from dbkit.settings import sources
 from dbkit.settings.check import check
 from dbkit.settings.hints import unknown
 from dbkit.settings.keys import (
-    CHOICES,
     CREDENTIAL,
     CREDENTIALS,
     DRIVER,
-    DRIVER_NAMES,
     IDENTITY,
     IDENTITY_ENABLED,
     KEYS,
-    LIBPQ_SECRETS,
     MIGRATION_URL,
     NETWORK_TIMEOUT,
-    SECRETS,
     URL_VARIABLE,
     canonical,
 )
 from dbkit.settings.merge import Merged, read_and_merge, replaced
 from dbkit.settings.network import silence_bounded
-from dbkit.settings.secret import MASK, Secret, Unpicklable
-from dbkit.settings.shown import label, table
+from dbkit.settings.secret import Secret, Unpicklable
+from dbkit.settings.shown import Row, shown, table
 from dbkit.settings.sources import DEFAULT, Layer, Setting
 from dbkit.settings.url import SqlalchemyUrl
+from dbkit.settings.values import SettingValues
 
 if TYPE_CHECKING:
-    from dbkit.settings.route import Route
+    pass
 
 logger = logging.getLogger("dbkit.settings")
 
@@ -51,7 +48,7 @@ Source = str | Secret | Mapping[str, object] | SqlalchemyUrl
 
 
 @dataclass(frozen=True, repr=False)
-class DatabaseSettings(Unpicklable):
+class DatabaseSettings(SettingValues, Unpicklable):
     """Who connects to what and how, and the pool's numbers, each with where it came from.
 
     Made by ``load()`` or ``from_ini()``, never by hand. A value that no source sets is absent, so that libpq's own
@@ -191,118 +188,6 @@ class DatabaseSettings(Unpicklable):
         numbers: dict[str, Any] = {key: good[key].value for key in POOL if key in good}
         return cls(MappingProxyType(good), PoolPolicy.of(**numbers), merged.remarks, merged.surroundings)
 
-    # What was set
-
-    @property
-    def host(self) -> str | None:
-        """The server's name or address, a socket's folder, or several with commas; None leaves it to libpq."""
-        return self._text("host")
-
-    @property
-    def port(self) -> int | str | None:
-        """The port; several as text with commas; None leaves it to libpq."""
-        value = self._get("port")
-        return value if isinstance(value, int | str) else None
-
-    @property
-    def username(self) -> str | None:
-        """The role to log in as; None leaves it to libpq."""
-        return self._text("username")
-
-    @property
-    def database(self) -> str | None:
-        """The database's name; None leaves it to libpq."""
-        return self._text("database")
-
-    @property
-    def password(self) -> Secret | None:
-        """The password; None leaves it to the ``credential`` if there is one, else to libpq (``PGPASSWORD``, ...)."""
-        value = self._get("password")
-        return value if isinstance(value, Secret) else None
-
-    @property
-    def credential(self) -> str | None:
-        """The kind of credential: ``azure``, ``aws``, ``gcp`` or ``file``; None for a password, or none at all."""
-        return self._text(CREDENTIAL)
-
-    @property
-    def credential_scope(self) -> str | None:
-        """The OAuth scope to ask a token for; None for the provider's usual one."""
-        return self._text("credential_scope")
-
-    @property
-    def password_file(self) -> str | None:
-        """The absolute path of the file with the password, read at each connection attempt; None without
-        ``credential=file``."""
-        return self._text("password_file")
-
-    @property
-    def driver(self) -> str:
-        """The driver that connects: ``psycopg2``, ``psycopg`` (psycopg 3), or ``asyncpg``."""
-        return self._text(DRIVER) or CHOICES[DRIVER][0]
-
-    @property
-    def allow_insecure_token(self) -> bool:
-        """Whether a token may travel where ``route.refusal()`` says it must not."""
-        return self._get("allow_insecure_token") is True
-
-    @property
-    def route(self) -> Route:
-        """Where a password travels: by these settings, and for the rest by libpq's variables as ``load()`` saw them."""
-        return self.route_by(self._surroundings)
-
-    def route_by(self, variables: Mapping[str, str]) -> Route:
-        """Where a password travels, by these settings and, for the rest, by these variables of libpq's."""
-        from dbkit.settings.route import find_route  # asked for only where a token may be sent
-
-        return find_route(
-            host=self.host,
-            hostaddr=self._text("hostaddr"),
-            sslmode=self._text("sslmode"),
-            service=self._text("service"),
-            variables=variables,
-        )
-
-    @property
-    def options(self) -> Mapping[str, object]:
-        """libpq's other connection parameters, dbkit's defaults included, secrets not."""
-        return MappingProxyType({key: value for key, value in self._libpq().items() if key not in IDENTITY})
-
-    @property
-    def network_timeout(self) -> int:
-        """Seconds a network may be silent before a connection that waits for it fails; 0 where the system decides."""
-        seconds = self._get(NETWORK_TIMEOUT)
-        return seconds if isinstance(seconds, int) else 0
-
-    def _libpq(self) -> dict[str, object]:
-        """libpq's connection parameters under dbkit's names, without secrets."""
-        hidden = {*CREDENTIALS, DRIVER, NETWORK_TIMEOUT, *POOL, *SECRETS}
-        values = {key: s.value for key, s in self._values.items() if key not in hidden}
-        return silence_bounded(self.network_timeout) | values
-
-    @property
-    def target(self) -> str:
-        """A short label for messages, without secrets: ``user@host:5432/database``, as far as these are set."""
-        return label(
-            username=self.username,
-            hosts=self.host or str(self._get("hostaddr") or ""),
-            ports=str(self.port or ""),
-            database=self.database,
-            service=self._text("service"),
-        )
-
-    def connect_params(self) -> dict[str, object]:
-        """Keyword arguments for the driver's ``connect``, in libpq's names, without secrets (see ``secrets()``)."""
-        return {DRIVER_NAMES.get(key, key): value for key, value in self._libpq().items()}
-
-    def secrets(self) -> dict[str, Secret]:
-        """The secrets that ``connect_params()`` leaves out, still wrapped: ``password``, ``sslpassword``, ..."""
-        return {
-            key: setting.value
-            for key, setting in self._values.items()
-            if key in LIBPQ_SECRETS and isinstance(setting.value, Secret)
-        }
-
     # Where it came from
 
     def origin(self, key: str) -> str:
@@ -325,33 +210,23 @@ class DatabaseSettings(Unpicklable):
 
     def describe(self) -> str:
         """A table to print: every setting in force, its value and its origin; secrets as ``***``. Then the remarks."""
-        rows = [("setting", "value", "origin")]
+        return table(self.rows(), self.remarks)
+
+    def rows(self) -> tuple[Row, ...]:
+        """Every setting in force, safe to show: what ``describe()`` prints."""
+        rows = []
         for key in KEYS:
             if key in self._values:
-                rows.append((key, self._shown(key), self._values[key].origin))
+                rows.append(Row(key, shown(key, self._values[key].value), self._values[key].origin))
             elif key in POOL:
-                rows.append((key, repr(getattr(self.policy, key)), DEFAULT))
+                rows.append(Row(key, repr(getattr(self.policy, key)), DEFAULT))
             elif key in IDENTITY and not (key == "password" and self.credential is not None):
-                rows.append((key, "-", LIBPQ))
-        return table(rows, self.remarks)
+                rows.append(Row(key, "-", LIBPQ))
+        return tuple(rows)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{key}={self._shown(key)} ({s.origin})" for key, s in self._values.items())
-        return f"{type(self).__name__}({shown})"
+        values = ", ".join(f"{key}={shown(key, s.value)} ({s.origin})" for key, s in self._values.items())
+        return f"{type(self).__name__}({values})"
 
     def __hash__(self) -> int:
         return hash(tuple((key, setting.value) for key, setting in self._values.items()))
-
-    def _get(self, key: str) -> object:
-        setting = self._values.get(key)
-        return setting.value if setting else None
-
-    def _text(self, key: str) -> str | None:
-        value = self._get(key)
-        return value if isinstance(value, str) else None
-
-    def _shown(self, key: str) -> str:
-        value = self._values[key].value
-        if not may_be_shown(value):
-            return MASK
-        return show_size(UNLIMITED) if key == "max_size" and value == UNLIMITED else repr(value)

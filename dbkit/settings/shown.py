@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dbkit.core.policy import UNLIMITED, show_size
+from dbkit.errors import may_be_shown
+from dbkit.settings.secret import MASK
+
+
+class Row(NamedTuple):
+    """A setting in force, safe to show.
+
+    Attributes:
+        key: its name.
+        value: as Python writes it; ``***`` for a secret, ``-`` where it is left to libpq.
+        origin: where it came from.
+    """
+
+    key: str
+    value: str
+    origin: str
 
 
 def label(*, username: str | None, hosts: str, ports: str, database: str | None, service: str | None) -> str:
@@ -23,8 +42,16 @@ def label(*, username: str | None, hosts: str, ports: str, database: str | None,
     return "".join(c if c.isprintable() else "?" for c in text) or "the server libpq is set up for"
 
 
-def table(rows: Sequence[tuple[str, str, str]], remarks: Iterable[str]) -> str:
+def shown(key: str, value: object) -> str:
+    """A setting's value for people; ``***`` where it is, or looks like, a secret."""
+    if not may_be_shown(value):
+        return MASK
+    return show_size(UNLIMITED) if key == "max_size" and value == UNLIMITED else repr(value)
+
+
+def table(rows: Sequence[Row], remarks: Iterable[str]) -> str:
     """Three columns, and the remarks below them."""
+    rows = [Row("setting", "value", "origin"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in rows]
     return "\n".join([*lines, *remarks])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dbkit.embedded import EmbeddedPostgres
     from dbkit.testing.factories import ModelFactory
     from dbkit.testing.faults import Faults
-    from dbkit.testing.rolled_back import RolledBack, rolled_back
+    from dbkit.testing.rollback import RolledBack, rolled_back
 
 __all__ = ["EmbeddedPostgres", "FakeClock", "Faults", "ModelFactory", "RolledBack", "rolled_back"]
 
@@ -22,8 +22,8 @@ _HOMES = {
     "EmbeddedPostgres": "dbkit.embedded",
     "Faults": "dbkit.testing.faults",
     "ModelFactory": "dbkit.testing.factories",
-    "RolledBack": "dbkit.testing.rolled_back",
-    "rolled_back": "dbkit.testing.rolled_back",
+    "RolledBack": "dbkit.testing.rollback",
+    "rolled_back": "dbkit.testing.rollback",
 }
 
 

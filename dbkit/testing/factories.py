@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factory.alchemy import SQLAlchemyModelFactory
 
-from dbkit.testing.rolled_back import current
+from dbkit.testing.rollback import current
 
 
 class ModelFactory(SQLAlchemyModelFactory):

@@ -44,15 +44,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--movies", metavar="FILE", type=Path, help="load this JSON list of movies instead of generated ones")
-    add("--count", metavar="N", type=_whole(1), help=f"so many movies (default {COUNT:,}; with --movies, all)")
-    add("--as-of", metavar="YEAR", type=_whole(1888), help="the year the file was made, by which release years in the "
+    add("--count", metavar="N", type=whole(1), help=f"so many movies (default {COUNT:,}; with --movies, all)")
+    add("--as-of", metavar="YEAR", type=whole(1888), help="the year the file was made, by which release years in the "
         "future are told (default: by its dates)")  # fmt: skip
     add("--report", metavar="FILE", type=Path, help="write all that was wrong with the file's records here, as CSV")
-    add("--threads", metavar="N", type=_whole(1), help="so many at work at once (default 16, or 200 tasks)")
+    add("--threads", metavar="N", type=whole(1), help="so many at work at once (default 16, or 200 tasks)")
     add("--async", dest="on_loop", action="store_true", help="on an event loop: tasks in place of threads")
     add("--seconds", metavar="S", type=_seconds, default=8.0, help="for so long (default 8)")
-    add("--min-size", metavar="N", type=_whole(0), help="the pool's minimum (default: DB_MIN_CONN, or 2)")
-    add("--max-size", metavar="N", type=_whole(1), help="the pool's maximum (default: DB_MAX_CONN, or 10)")
+    add("--min-size", metavar="N", type=whole(0), help="the pool's minimum (default: DB_MIN_CONN, or 2)")
+    add("--max-size", metavar="N", type=whole(1), help="the pool's maximum (default: DB_MAX_CONN, or 10)")
     options = parser.parse_args(arguments)
     if options.movies is None and (options.as_of is not None or options.report is not None):
         parser.error("--as-of and --report are about a file: give --movies FILE")
@@ -61,7 +61,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers, of so much at least."""
+
     def read(text: str) -> int:
         number = int(text.replace(",", "")) if text.replace(",", "").isdecimal() else None
         if number is None or number < least:

@@ -21,10 +21,10 @@ class Slot:
 
     state: State = State.GONE
     generation: int = 0
-    idle_since: float = 0.0
-    checked_at: float = 0.0
-    borrowed_at: float = 0.0
-    retire_at: float = math.inf
+    idle_since: float = field(init=False)  # these four are the ledger's to set
+    checked_at: float = field(init=False)
+    borrowed_at: float = field(init=False)
+    retire_at: float = field(init=False)
     leak_told_at: float = -math.inf
     holder: object = None
     use_time: Histogram = field(default_factory=Histogram)

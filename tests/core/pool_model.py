@@ -47,6 +47,8 @@ class Model:
         """Given back without the lock; the lock comes later."""
         self.asleep: list[Waiter] = []
         """In line, or with an outcome that they do not know yet."""
+        self.waited = 0.0
+        """Seconds that all borrowers had waited at the last look."""
         self.breathing: set[Waiter] = set()
         """Will look again by themselves."""
         self.watching: list[tuple[Waiter, Watch]] = []
@@ -194,6 +196,9 @@ class Model:
         self.overfull = max(ledger.size, self.policy.max_size)
         stats = ledger.stats()
         assert stats.idle + stats.in_use + stats.opening == stats.size == ledger.size
+        waited = ledger.waited(self.now)
+        assert waited >= self.waited * (1 - 1e-9), "what somebody waited is forgotten"
+        self.waited = waited
         assert stats.opens - sum(stats.closes.values()) == ledger.size - len(self.attempts)
 
     def lending_is_right(self) -> None:

@@ -11,30 +11,37 @@ from dbkit.core.borrowing import FRESH, NAP, Next, Trust, Wait, trust
 from .ledgers import Slot
 
 
+def lying(*, idle_since: float, checked_at: float) -> Slot:
+    """An idle slot, given back and last checked at these times."""
+    slot = Slot()
+    slot.idle_since, slot.checked_at = idle_since, checked_at
+    return slot
+
+
 class TestTrust:
     @pytest.mark.parametrize("quiet", [0.0, 1.0, 239.9])
     def test_a_connection_with_a_socket_is_peeked_at_every_time(self, quiet):
-        slot = Slot(idle_since=1000.0, checked_at=0.0)
+        slot = lying(idle_since=1000.0, checked_at=0.0)
         assert trust(slot, 1000.0 + quiet, keepalive=120.0, has_socket=True) is Trust.PEEK
 
     @pytest.mark.parametrize(("quiet", "found"), [(0.0, Trust.LEND), (FRESH * 0.9, Trust.LEND), (FRESH, Trust.CHECK)])
     def test_one_without_a_socket_is_lent_unchecked_only_while_it_is_fresh(self, quiet, found):
         assert FRESH == 0.02
-        slot = Slot(idle_since=0.0, checked_at=-5.0)
+        slot = lying(idle_since=0.0, checked_at=-5.0)
         assert trust(slot, quiet, keepalive=None, has_socket=False) is found
 
     @pytest.mark.parametrize("has_socket", [True, False])
     def test_one_that_upkeep_has_missed_twice_is_checked(self, has_socket):
-        slot = Slot(idle_since=0.0, checked_at=10.0)
+        slot = lying(idle_since=0.0, checked_at=10.0)
         assert trust(slot, 250.1, keepalive=120.0, has_socket=has_socket) is Trust.CHECK
 
     @pytest.mark.parametrize("missed", [240.0, 250.0])
     def test_the_last_answer_counts_be_it_a_return_or_a_check(self, missed):
-        assert trust(Slot(idle_since=0.0, checked_at=10.0), missed, keepalive=120.0, has_socket=True) is Trust.PEEK
-        assert trust(Slot(idle_since=10.0, checked_at=0.0), missed, keepalive=120.0, has_socket=True) is Trust.PEEK
+        assert trust(lying(idle_since=0.0, checked_at=10.0), missed, keepalive=120.0, has_socket=True) is Trust.PEEK
+        assert trust(lying(idle_since=10.0, checked_at=0.0), missed, keepalive=120.0, has_socket=True) is Trust.PEEK
 
     def test_without_keepalive_nothing_was_missed(self):
-        assert trust(Slot(), 1e9, keepalive=None, has_socket=True) is Trust.PEEK
+        assert trust(lying(idle_since=0.0, checked_at=0.0), 1e9, keepalive=None, has_socket=True) is Trust.PEEK
 
 
 class TestWait:

@@ -88,6 +88,18 @@ class TestDraining:
         assert not ledger.draining
         assert all(slot.state is State.GONE for slot in slots)
 
+    def test_when_the_server_is_back_each_new_one_replaces_one_and_no_old_one_goes_before(self):
+        ledger = book(min_size=3, max_size=9)
+        for slot in borrowed(ledger, 3):
+            give_back(ledger, slot, 0.0)
+        ledger.drain(1.0)
+        fail(ledger, 1.0)
+        ledger.upkeep(ledger.next_due(1.0))
+        [probe] = todo(ledger, Open)
+        ledger.opened(probe.slot, 2.0, seconds=1.0, jitter=0.0)
+        assert len(closed(ledger)) == 1
+        assert repr(ledger) == "<3-9: 3 idle, 0 in use, 2 opening; 0 waiting; draining>"
+
     def test_draining_twice_replaces_what_was_being_opened_for_the_first(self):
         ledger = book(min_size=1, max_size=2)
         [slot] = borrowed(ledger, 1)
@@ -269,10 +281,34 @@ class TestReopening:
         assert slot.state is State.IDLE
 
     def test_a_reopened_connection_of_this_generation_shows_that_the_server_is_there(self):
-        ledger = book(min_size=0, max_size=2)
+        ledger = book(min_size=0, max_size=3)
         old, again = borrowed(ledger, 2)
+        assert not ledger.draining
         ledger.drain(1.0)
+        assert not ledger.can_spare_old()
         ledger.reopened(again, ledger.reopening(), 2.0, seconds=1.0, jitter=0.0)
         assert ledger.can_spare_old()
         give_back(ledger, old, 3.0)
         assert closed(ledger) == [(old, CloseReason.DRAINED)]
+
+    def test_one_reopened_beside_a_drain_does_not_hide_that_the_server_is_there(self):
+        ledger = book(min_size=0, max_size=3)
+        old, again = borrowed(ledger, 2)
+        generation = ledger.reopening()
+        ledger.drain(1.0)
+        assert len(grow(ledger, 2.0)) == 1
+        ledger.reopened(again, generation, 3.0, seconds=1.0, jitter=0.0)
+        assert ledger.can_spare_old()
+        assert not todo(ledger, Open)
+        give_back(ledger, old, 4.0)
+        assert closed(ledger)[-1] == (old, CloseReason.DRAINED)
+
+
+def test_one_that_arrives_when_it_is_to_be_replaced_already_is_outdated():
+    ledger = book(min_size=0)
+    ledger.dispose(1.0)
+    queued(ledger, 1.0)
+    [attempt] = todo(ledger, Open)
+    ledger.drain(2.0)
+    ledger.opened(attempt.slot, 3.0, seconds=1.0, jitter=0.0)
+    assert closed(ledger) == [(attempt.slot, CloseReason.OUTDATED)]

@@ -155,6 +155,14 @@ class TestOutage:
         assert not todo(ledger, Open)
         assert ledger.next_due(10.0) == math.inf
 
+    def test_nothing_is_due_when_nobody_wants_anything_of_a_server_that_is_away(self):
+        ledger = self.worked(keepalive=None, max_idle=None, max_lifetime=None)
+        waiter = queued(ledger)
+        fail(ledger, 0.0)
+        assert ledger.next_due(0.0) < math.inf
+        ledger.leave(waiter, 1.0)
+        assert ledger.next_due(1.0) == math.inf
+
     def test_an_error_is_kept_for_those_who_ride_it_out(self):
         ledger = self.worked()
         waiter = queued(ledger)

@@ -190,6 +190,27 @@ class TestOvertaking:
         give_back(ledger, slot, 0.06)
         assert waiter.slot is slot
 
+    def test_one_further_back_that_looks_serves_a_front_that_is_due_and_has_not_looked(self):
+        ledger, slot, front = self.in_a_tight_loop(fair_after=1.0)
+        second = queued(ledger, 0.0, "second")
+        give_back(ledger, slot, 0.0)
+        assert (front.called, front.slot) == (True, None)
+        ledger.look(second, front.due_at)
+        assert front.slot is slot
+
+    def test_a_front_that_looks_has_the_next_one_called_for_what_is_left(self):
+        ledger = book(min_size=0, max_size=2, fair_after=1.0)
+        first, other = borrowed(ledger, 2, now=-1.0, holder="loop")
+        queued(ledger, -0.5, "other")
+        give_back(ledger, first, 0.0)
+        front, second = queued(ledger, 0.0, "loop"), queued(ledger, 0.0, "second")
+        give_back(ledger, first, 0.0)
+        give_back(ledger, other, 0.0)
+        assert (front.called, second.called, len(ledger.idle)) == (True, False, 2)
+        ledger.look(front, 0.0)
+        assert front.slot in (first, other)
+        assert second.called
+
     def test_one_that_looks_without_being_in_front_is_called_again_when_it_is(self):
         ledger, slot, front = self.in_a_tight_loop(fair_after=1.0)
         second = queued(ledger, 0.001, "second")

@@ -133,6 +133,14 @@ class TestResizing:
         assert (ledger.size, first.state, third.state) == (2, State.IDLE, State.IN_USE)
         assert ledger.quiet
 
+    def test_once_it_fits_a_return_concerns_nobody(self):
+        ledger = book(min_size=0, max_size=4)
+        for slot in borrowed(ledger, 4):
+            give_back(ledger, slot, 5.0)
+        resize(ledger, 0, 2, 6.0)
+        assert len(closed(ledger)) == 2
+        assert ledger.quiet
+
     def test_of_the_idle_ones_the_longest_idle_go_first(self):
         ledger = book(min_size=0, max_size=3)
         slots = borrowed(ledger, 3)

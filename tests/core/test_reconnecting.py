@@ -81,6 +81,7 @@ def test_success_ends_it_all():
     failed(state, 100.0)
     state.recovered()
     assert (state.failures, state.rounds, state.last_error, state.last_words) == (0, 0, None, "")
+    assert not state.riding_out
     assert state.retry_at(somebody_waits=False) == -math.inf
     failed(state, 200.0)
     assert (state.riding_out, state.rounds, state.failures) == (True, 1, 1)

@@ -15,6 +15,23 @@ def test_a_quiet_return_needs_no_lock():
     [slot] = borrowed(ledger, 1)
     assert ledger.give_back(slot, 1.0) is False
     assert (slot.state, slot.idle_since) == (State.IDLE, 1.0)
+    assert ledger.give_back(slot, 2.0) is False, "it is not in use any more"
+
+
+def test_how_long_it_was_out_is_counted():
+    ledger = book(min_size=0)
+    slots = borrowed(ledger, 2, now=10.0)
+    give_back(ledger, slots[0], 13.0)
+    ledger.discard(slots[1], 15.0, CloseReason.DETACHED)
+    assert ledger.stats().use_time.total == 8.0
+    assert ledger.stats().use_time.longest == 5.0
+
+
+def test_one_that_comes_back_in_the_very_moment_it_is_too_old_goes():
+    ledger = book(min_size=0, max_lifetime=100)
+    [slot] = borrowed(ledger, 1)
+    give_back(ledger, slot, slot.retire_at)
+    assert closed(ledger) == [(slot, CloseReason.MAX_LIFETIME)]
 
 
 def test_giving_back_twice_harms_nothing():

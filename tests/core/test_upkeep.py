@@ -35,8 +35,9 @@ class TestShrinking:
         assert ledger.next_due(10.0) == 11.0
         ledger.upkeep(100.0)
         assert closed(ledger) == [(slots[1], CloseReason.MAX_IDLE)]
-        assert ledger.size == 1
-        assert ledger.next_due(100.0) == math.inf
+        ledger.upkeep(1000.0)
+        assert ledger.size == 1, "the minimum is no surplus, however long it is idle"
+        assert ledger.next_due(1000.0) == math.inf
 
     def test_those_that_are_out_count_towards_the_minimum(self):
         ledger, slots = idle(3, min_size=2, max_idle=10)
@@ -118,6 +119,12 @@ class TestKeepalive:
         ledger.checked(first, 60.1, alive=True)
         ledger.upkeep(61.0)
         assert [action.slot for action in todo(ledger, Check)] == [second]
+
+    def test_the_one_quiet_for_longest_is_the_next_to_be_checked(self):
+        ledger, slots = idle(3, min_size=3, keepalive=10)
+        assert ledger.next_due(2.0) == 10.0
+        ledger.upkeep(10.0)
+        assert [action.slot for action in todo(ledger, Check)] == [slots[0]]
 
     def test_a_dead_one_is_replaced(self):
         ledger, [slot] = idle(1, min_size=1, keepalive=60)

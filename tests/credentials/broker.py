@@ -51,7 +51,7 @@ class Broker:
             return Token(self._token, self.end)
 
     def issue(self) -> Token:
-        """A fresh one for whoever asks, as an identity provider does."""
+        """A fresh one for each request, as an identity provider gives it."""
         self.rotate()
         return self.token()
 

@@ -26,27 +26,33 @@ REPORTED = {
 }  # fmt: skip
 
 
-def make_certificates(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write a CA, and a server's certificate with its key; return their files."""
+HOUR = datetime.timedelta(hours=1)
+
+
+def make_certificates(folder: Path, name: str, good_for: datetime.timedelta = HOUR) -> tuple[Path, Path]:
+    """Write a CA, and a server's certificate with its key, both good since yesterday; return their files."""
     now = datetime.datetime.now(datetime.UTC)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"a CA for {folder.name}"[:64])])
 
-    def certificate(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def certificate(
+        subject: x509.Name, public: ec.EllipticCurvePublicKey, until: datetime.timedelta
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + until)
         )
 
-    authority = certificate(issuer, ca_key.public_key()).add_extension(
+    authority = certificate(issuer, ca_key.public_key(), HOUR).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True
     )
-    server = certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key()).add_extension(
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    server = certificate(subject, key.public_key(), good_for).add_extension(
         x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False
     )
     ca_file, server_file = folder / "ca.pem", folder / "server.pem"
@@ -139,9 +145,11 @@ def _message(kind: bytes, body: bytes) -> bytes:
 
 
 @contextmanager
-def cloud(folder: Path, *, refusal: str, name: str = "localhost") -> Iterator[tuple[Cloud, Path]]:
+def cloud(
+    folder: Path, *, refusal: str, name: str = "localhost", good_for: datetime.timedelta = HOUR
+) -> Iterator[tuple[Cloud, Path]]:
     """A server, and the file of the CA that vouches for its name."""
-    ca, certificate = make_certificates(folder, name)
+    ca, certificate = make_certificates(folder, name, good_for)
     server = Cloud(certificate, refusal)
     try:
         yield server, ca

@@ -12,7 +12,7 @@ from .broker import Broker
 
 @pytest.fixture
 def broker(admin: Admin, shared_database: str) -> Iterator[Broker]:
-    """Return who gives out tokens for a role of his own."""
+    """Return a broker that gives out tokens for a role of its own."""
     made = Broker(admin, shared_database)
     yield made
     admin.rows(f"DROP ROLE {made.role}")

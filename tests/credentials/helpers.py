@@ -80,7 +80,7 @@ def provider(answer: Callable[[Asked], Answer]) -> Iterator[Provider]:
                 self.end_headers()
                 self.wfile.write(sent)
             except ConnectionError:
-                pass  # whoever asked has gone
+                pass  # the one that asked has gone
 
         do_GET = do_POST = _serve
 

@@ -118,7 +118,7 @@ def test_a_given_client_signs_in_its_region() -> None:
     assert "/us-west-1/" in query["X-Amz-Credential"]
 
 
-def test_after_a_rejection_the_keys_are_looked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_rejection_the_keys_are_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     credential = AwsRdsCredential(HOST, username="app", region="eu-west-1")
     first = token_of(credential)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")

@@ -212,7 +212,7 @@ def test_ten_rotations_that_only_the_server_knows_of_under_load(broker):
 
 @pytest.mark.parametrize("first", ["server", "provider"])
 def test_a_rotation_in_two_steps_under_load(broker, first):
-    """Between the two steps whoever connects is rejected with whatever he has, and nobody notices."""
+    """Between the two steps every login is rejected, and no borrower notices."""
     with broker.manager(max_size=8) as db:
         load = Load(db)
         load.goes_on()

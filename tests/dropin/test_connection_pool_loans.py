@@ -83,7 +83,7 @@ def test_closing_does_not_wait_and_what_is_out_is_closed_when_it_comes_back(
     ]
 
 
-def test_whoever_waits_when_it_is_closed_is_told(make_pool: Callable[..., ConnectionPool]):
+def test_those_that_wait_when_it_is_closed_are_told(make_pool: Callable[..., ConnectionPool]):
     pool = make_pool(max_size=1)
     conn = pool.acquire()
     waiter = Task(pool.acquire)

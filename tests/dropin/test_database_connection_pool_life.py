@@ -74,7 +74,7 @@ def test_what_is_out_when_it_is_closed_may_come_back(
     conn = DatabaseConnectionPool.get_connection()
     DatabaseConnectionPool.close_all_connections()
     eventually(lambda: admin.pids(name) == {conn.get_backend_pid()})
-    conn.cursor().execute("SELECT 1")  # whoever has it may finish
+    conn.cursor().execute("SELECT 1")  # its holder may finish
     if another:
         environment(address)
         DatabaseConnectionPool.initialize_pool(1, 1)

@@ -74,7 +74,7 @@ def test_what_is_no_connection_of_its_own_is_refused(address: dict[str, Any]):
     assert pool_of(module).stats().in_use == 0
 
 
-def test_closing_lets_whoever_waits_go(address: dict[str, Any]):
+def test_closing_lets_those_that_wait_go(address: dict[str, Any]):
     DatabasePool.initialize(**address, min_connections=0, max_connections=1)
     conn = DatabasePool.get_connection()
     waiter = Task(DatabasePool.get_connection)

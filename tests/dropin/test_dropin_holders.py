@@ -1,4 +1,4 @@
-"""Who has the connections is told: of one that was forgotten, and to whoever waits for one in vain."""
+"""Who has the connections is told: of one that was forgotten, and to a borrower that waits in vain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to a connection at its return, which returns are refused, and what is left to whoever returned it."""
+"""A connection at its return, returns that are refused, and what is left to the one that returned it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_generator_that_is_forgotten_is_rolled_back(db: PostgresqlConnection, 
 
 
 def test_any_number_of_threads_and_generators(db: PostgresqlConnection, admin: Admin, table: str):
-    """Each block commits what it said and nothing else, whoever ends it, in whatever order."""
+    """Each block commits what it said and nothing else, whichever thread ends it, in any order."""
     threads, turns = 4, 40
     shared: list[tuple[Saying, str]] = []
     lock = threading.Lock()

@@ -41,7 +41,7 @@ def test_after_the_end_the_next_use_goes_by_the_settings_of_then(
     with db as conn:
         assert conn.info.dbname == address["dbname"]
         PostgresqlConnection.close_all()
-        with conn.cursor() as cursor:  # whoever is in a block may finish it
+        with conn.cursor() as cursor:  # a block under way may be finished
             cursor.execute("SELECT 1")
         other = environment(address_of(database))
         with db as elsewhere:
@@ -49,7 +49,7 @@ def test_after_the_end_the_next_use_goes_by_the_settings_of_then(
     eventually(lambda: not admin.pids(name) and len(admin.pids(other)) == 1)
 
 
-def test_whoever_waits_at_the_end_is_told(environment: Callable[..., str], address: dict[str, Any]):
+def test_those_that_wait_at_the_end_are_told(environment: Callable[..., str], address: dict[str, Any]):
     environment(address, max_conn=1)
     db = PostgresqlConnection()
 

@@ -23,7 +23,7 @@ from ..pool.helpers import Admin, Task, eventually, unique, where
 def shared() -> Iterator[SharedPool]:
     made = SharedPool("the pool", absent="there is none", present="there is one")
     yield made
-    Task(made.close).outcome()  # does not hang, whoever holds the lock
+    Task(made.close).outcome()  # does not hang, though another holds the lock
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_what_nobody_refers_to_after_the_end_is_closed(shared: SharedPool, setti
     eventually(lambda: not admin.pids(str(settings.options["application_name"])))
 
 
-def test_who_waited_for_an_attempt_that_failed_is_told_what_it_found_and_makes_none_of_his_own():
+def test_who_waited_for_an_attempt_that_failed_is_told_what_it_found_and_makes_none_of_its_own():
     shared = SharedPool("A", absent="there is none", present="there is one")
     gate, attempts = threading.Event(), []
 
@@ -135,5 +135,5 @@ def test_who_waited_for_an_attempt_that_failed_is_told_what_it_found_and_makes_n
             task.outcome()
     assert len(attempts) == 1
     with pytest.raises(psycopg2.OperationalError):
-        shared.ensure(load)  # who comes later tries anew
+        shared.ensure(load)  # the next one tries again
     assert len(attempts) == 2

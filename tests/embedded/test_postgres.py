@@ -241,7 +241,7 @@ def test_a_program_killed_leaves_a_kept_folder_that_starts_again(tmp_path: Path)
     program.communicate(timeout=DEADLINE)
 
 
-def test_a_half_made_cluster_is_made_anew(tmp_path: Path) -> None:
+def test_a_half_made_cluster_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "data.partial").mkdir()
     (tmp_path / "data.partial" / "rubbish").touch()
     (tmp_path / "cluster.json").write_text('{"user": "old", "password": "old"}')

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 import time
 import traceback
 import uuid
-import warnings
 
 import pytest
 from sqlalchemy import exc, make_url
@@ -252,25 +250,27 @@ def test_eight_threads_are_as_one(db, table):
     assert stats.size <= 3
 
 
-def test_a_forked_child_goes_on_using_it(db):
-    parent = db.execute_query("SELECT pg_backend_pid()").scalar()
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of threads; that is the point
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.write(writer, str(db.execute_query("SELECT pg_backend_pid()").scalar()).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with os.fdopen(reader) as stream:
-        theirs = int(stream.read())
-    assert os.waitpid(child, 0)[1] == 0
-    assert theirs != parent
-    assert db.execute_query("SELECT pg_backend_pid()").scalar() == parent
+FORK = """
+import faulthandler, os, sys
+from dbkit import DatabaseConnectionManager
+
+db = DatabaseConnectionManager(sys.argv[1], min_size=0, max_size=3, timeout=20)
+pid = "SELECT pg_backend_pid()"
+parent = db.execute_query(pid).scalar()
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(15, exit=True)  # where it hangs, if it does
+    os._exit(7 if db.execute_query(pid).scalar() != parent else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert db.execute_query(pid).scalar() == parent
+"""
+
+
+def test_a_forked_child_goes_on_using_it(shared_database):
+    # In a process of its own: whatever other tests have under way would be forked with it.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, shared_database]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import psycopg2.extras
 import pytest
 from sqlalchemy import exc, text
 
+from dbkit.session import scopes
+
 from .conftest import terminate
 
 
@@ -245,3 +247,32 @@ def test_copy(db, table):
     with db.raw_connection() as connection, connection.cursor() as cursor:
         cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("1\ta\n2\tb\n"))
     assert count(db, table) == 2
+
+
+def test_a_rollback_that_fails_keeps_neither_the_connection_nor_the_blocks_own_error(db, monkeypatch):
+    rollback, failed = db.engine.dialect.do_rollback, []
+
+    def fail_once(connection):
+        if not failed:
+            failed.append(connection)
+            raise RuntimeError("no rollback")
+        rollback(connection)
+
+    with pytest.raises(ZeroDivisionError), db.session_scope() as session:
+        session.execute(text("SELECT 1"))
+        monkeypatch.setattr(db.engine.dialect, "do_rollback", fail_once)
+        raise ZeroDivisionError
+    assert failed
+    assert db.stats().in_use == 0
+    assert fresh(db)
+
+
+def test_a_raw_connection_struck_while_it_is_tidied_costs_the_connection(db, monkeypatch):
+    def strike(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scopes, "restore", strike)
+    with pytest.raises(KeyboardInterrupt), db.raw_connection():
+        pass
+    assert db.stats().closes == {"invalidated": 1}
+    assert db.stats().in_use == 0

@@ -6,12 +6,7 @@ PgBouncer where there is one.
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -21,8 +16,8 @@ from dbkit.migrate import PoolerError, current
 from dbkit.migrate.lock import migration_lock
 from dbkit.migrate.manners import behind_pooler
 
+from ..bouncer import through_pgbouncer
 from .conftest import write_revision
-from .test_lock import wait_until
 from .test_migrate import exists
 
 NEEDED = "DB_MIGRATION_URL"
@@ -85,41 +80,10 @@ def test_the_lock_of_another_is_waited_for_outside_of_a_transaction(db, database
 
 
 @pytest.fixture
-def bouncer(database: str, tmp_path_factory) -> Iterator[str]:
+def bouncer(database: str) -> Iterator[str]:
     """The URL of the database through PgBouncer in transaction mode, with two server sessions."""
-    program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-    if program is None:
-        pytest.skip("there is no pgbouncer")
-    url = make_url(database)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    folder: Path = tmp_path_factory.mktemp("bouncer")
-    login = f"user={url.username}" + (f" password={url.password}" if url.password else "")
-    ini = folder / "pgbouncer.ini"
-    ini.write_text(
-        f"[databases]\n* = host={url.host} port={url.port} {login}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nunix_socket_dir =\n"
-        "ignore_startup_parameters = extra_float_digits,options\nserver_round_robin = 1\n"
-    )
-    account = {"user": "nobody"} if os.geteuid() == 0 else {}
-    for path in (ini, *list(ini.parents)[:3]):
-        path.chmod(0o755)
-    with subprocess.Popen(
-        [program, "-q", str(ini)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account
-    ) as it:
-        try:
-            wait_until(lambda: _listens(port))
-            yield url.set(host="127.0.0.1", port=port, password=None).render_as_string(hide_password=False)
-        finally:
-            it.terminate()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+    with through_pgbouncer(database) as url:
+        yield url
 
 
 @pytest.mark.parametrize("driver", ("psycopg2", "psycopg"))

@@ -142,7 +142,7 @@ def a_return_with_a_waiter_in_line() -> Prepared:
     in_line(pool, 1)
 
     def check() -> None:
-        waiter.outcome()  # served, or told within his timeout that he was not: the latter raises
+        waiter.outcome()  # served, or told within its timeout that it was not: the latter raises
         quick_rest(pool, 1)
 
     kept = [held]

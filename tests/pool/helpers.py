@@ -256,3 +256,11 @@ def locked(pool: Any) -> Iterator[Any]:
     """The pool's ledger, under its lock, held by this thread, as in the midst of a step."""
     with pool._lock:
         yield pool._ledger
+
+
+def stale(pool: Any) -> None:
+    """Make what is idle old enough that it is looked at before it is borrowed."""
+    with locked(pool) as ledger:
+        for idle in ledger.idle:
+            idle.idle_since -= 1
+            idle.checked_at -= 1

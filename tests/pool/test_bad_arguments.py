@@ -44,6 +44,8 @@ def test_an_ini_files_text_is_read_as_settings_are():
             "sqlalchemy.min_size": "1",
             "sqlalchemy.max_idle": "none",
             "sqlalchemy.keepalive": "2.5",
+            "sqlalchemy.max_lifetime": "50",
+            "sqlalchemy.pool_recycle": "100",
             "sqlalchemy.require_writer": "false",
         },
         poolclass=ElasticPool,
@@ -51,6 +53,7 @@ def test_an_ini_files_text_is_read_as_settings_are():
     pool: Any = engine.pool
     policy = pool.policy
     assert (policy.min_size, policy.max_size, policy.max_idle, policy.keepalive) == (1, 3, None, 2.5)
+    assert policy.max_lifetime == 50
     assert pool.require_writer is False
 
 

@@ -91,7 +91,7 @@ def test_a_thread_that_waits_for_itself_is_told_so(shared_database: str):
     assert "MainThread" in str(caught.value)
 
 
-def test_a_connect_that_hangs_costs_the_borrower_his_timeout_and_no_more(shared_database: str):
+def test_a_connect_that_hangs_costs_the_borrower_its_timeout_and_no_more(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
     pool = ElasticPool(connects, **QUIET | {"max_size": 1, "timeout": 0.2})

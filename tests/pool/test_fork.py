@@ -142,6 +142,7 @@ def test_a_child_that_leaves_a_block_it_was_forked_in_ends_nothing_of_the_parent
                     assert cursor.fetchone() == (before,), "the child ended the transaction"
             return child
 
+        engine.pool.warm_up()
         child = 0
         try:
             child = fork_inside()
@@ -348,6 +349,30 @@ def test_a_fork_waits_for_a_connect_under_way(shared_database: str):
         assert began.wait(10) and not ended.is_set()
         in_child(use)
         assert ended.is_set(), "the fork did not wait"
+        thread.join()
+        """,
+    )
+
+
+def test_a_fork_in_the_midst_of_the_first_connections_events(shared_database: str):
+    run(
+        shared_database,
+        """
+        from sqlalchemy import event
+
+        inside, go_on, parent = threading.Event(), threading.Event(), os.getpid()
+
+        @event.listens_for(engine, "connect")
+        def slow(connection, record):
+            if os.getpid() == parent:
+                inside.set()
+                assert go_on.wait(60)
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        assert inside.wait(60)
+        in_child(use)
+        go_on.set()
         thread.join()
         """,
     )

@@ -56,7 +56,8 @@ def test_a_leaked_checkout_comes_back_by_the_collector(shared_database: str):
         assert engine.pool.stats().opens == 1
 
 
-def test_a_leaked_checkout_wakes_whoever_waits_for_it(shared_database: str):
+def test_a_leaked_checkout_wakes_the_one_that_waits_for_it(shared_database: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))  # it must not find out by itself
     with engine_on(shared_database, **QUIET | {"max_size": 1}) as engine:
         cycle: list[Any] = [engine.raw_connection()]
         cycle.append(cycle)
@@ -65,6 +66,17 @@ def test_a_leaked_checkout_wakes_whoever_waits_for_it(shared_database: str):
         del cycle
         gc.collect()
         waiter.outcome()
+
+
+def test_a_slot_that_is_dropped_wakes_the_one_that_waits_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))
+    pool = ElasticPool(Double, **QUIET | {"max_size": 1})
+    slots = [pool._do_get()]
+    waiter = Task(lambda: pool.connect().close())
+    in_line(pool, 1)
+    slots.clear()  # as by an exception from outside, before SQLAlchemy's own wrapper is around it
+    waiter.outcome()
+    assert pool.stats().closes == {"vanished": 1}
 
 
 def test_a_return_on_the_thread_that_holds_the_lock_waits_in_the_inbox():

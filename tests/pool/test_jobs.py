@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections import deque
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from dbkit.core import borrowing
 from dbkit.events import Closed, Observer, Opened
+from dbkit.pool.driver import _wake_next
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime.threads import ThreadRuntime
@@ -93,33 +96,38 @@ def test_a_return_does_not_connect_for_another(monkeypatch: pytest.MonkeyPatch):
     waiting.outcome().close()
 
 
-def test_upkeep_survives_an_exception_between_asking_and_noting(monkeypatch: pytest.MonkeyPatch):
-    pool = ElasticPool(Double, **QUIET | {"min_size": 0, "max_idle": 0.05})
+@pytest.mark.parametrize("moment", ["before it is asked", "before it is noted"])
+def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pytest.MonkeyPatch, moment: str):
+    pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
     original, struck = ThreadRuntime.call_at, []
 
     def strike(runtime: ThreadRuntime, when: float, ring: Any) -> None:
+        strikes = not struck
+        struck.append(when)
+        if strikes and moment == "before it is asked":
+            raise MemoryError
         original(runtime, when, ring)
-        if not struck:
-            struck.append(when)
+        if strikes:
             raise MemoryError
 
     monkeypatch.setattr(ThreadRuntime, "call_at", strike)
-    try:
-        pool.connect().close()
-    except MemoryError:
-        pass
-    pool.connect().close()
-    eventually(lambda: pool.stats().closes.get("max_idle"))
+    first = pool.connect()
+    eventually(lambda: struck)  # by the job that opened the connection
+    second = pool.connect()
+    first.close()
+    second.close()
+    eventually(lambda: pool.stats().closes.get("max_idle") == 2)
 
 
-def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
+def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
     pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
     original, struck = ElasticPool._upkeep, []
 
     def fail_once(self: ElasticPool, due: float) -> None:
         if not struck:
             struck.append(due)
-            raise MemoryError
+            raise error
         original(self, due)
 
     monkeypatch.setattr(ElasticPool, "_upkeep", fail_once)
@@ -185,3 +193,44 @@ def test_nobody_holds_a_connection_during_warm_up():
     gate.set()
     warming.outcome()
     assert pool.stats().borrows == 0
+
+
+def test_a_wake_up_that_was_struck_is_done_again():
+    class Struck:
+        woken = 0
+
+        def wake(self) -> None:
+            self.woken += 1
+            if self.woken == 1:
+                raise KeyboardInterrupt
+
+    waiter: Any = Struck()
+    with pytest.raises(KeyboardInterrupt):
+        _wake_next(deque([waiter]))
+    assert waiter.woken == 2
+
+
+def test_a_connection_that_closes_slowly_holds_up_nobody():
+    gate = threading.Event()
+
+    class Slow(Double):
+        def close(self) -> None:
+            assert gate.wait(60)
+            super().close()
+
+    pool = ElasticPool(Slow, **QUIET)
+    connection = pool.connect()
+    pool.drain()
+    task = Task(connection.close)
+    try:
+        task.outcome(20)
+    finally:
+        gate.set()
+
+
+def test_what_is_remembered_of_slots_does_not_grow():
+    pool = ElasticPool(Double, **QUIET)
+    for _ in range(50):
+        pool.connect().invalidate()
+    gc.collect()
+    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)

@@ -1,4 +1,4 @@
-"""``leak_after``: who forgot to give a connection back, and where he got it. And what a timeout tells of holders."""
+"""``leak_after``: who forgot to give a connection back, and where they got it; and a timeout's words about holders."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_leak_is_reported_once_with_the_borrowers_stack(
         assert any("came back after" in message and "pool orders" in message for message in messages(log, logging.INFO))
         other.close()
         assert len(listener.returns) == 2
-        # The next borrow of the same connection begins anew.
+        # The next borrow of the same connection begins a new count.
         with engine.connect():
             eventually(lambda: len(listener.leaks) == 3)
         assert len(listener.returns) == 3
@@ -209,7 +209,7 @@ def test_without_leak_after_nothing_is_recorded(shared_database: str, monkeypatc
             assert engine.pool._alarm.wants(float("1e12"))
 
 
-def test_the_hint_for_who_waits_for_himself(shared_database: str):
+def test_the_hint_for_one_that_waits_for_itself(shared_database: str):
     numbers = QUIET | {"min_size": 2, "max_size": 2, "pool_timeout": 0.05}
     with engine_on(shared_database, **numbers) as engine:
         engine.pool.warm_up(10)

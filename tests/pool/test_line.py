@@ -94,7 +94,7 @@ def test_a_returned_connection_serves_the_waiter_while_another_is_being_opened(s
     waiter = Borrower(pool)
     eventually(lambda: connects.under_way == 1)
     first.close()
-    assert waiter.has_it.wait(10), "the waiter sits in a connect of his own"
+    assert waiter.has_it.wait(10), "the waiter sits in a connection attempt of its own"
     assert waiter.pid == pid
     assert connects.under_way == 1
     connects.gate.set()

@@ -169,7 +169,7 @@ def test_failed_connects_are_counted_and_told_apart(
         with pytest.raises(exc.OperationalError):
             engine.connect()
         eventually(lambda: len(told.of(OpenFailed)) == 3)
-        assert told.of(OpenFailed)[-1].failures == 1  # anew, since one succeeded
+        assert told.of(OpenFailed)[-1].failures == 1  # from 1 again, since one succeeded
 
 
 def test_who_is_not_served_and_why(shared_database: str, told: Everything):
@@ -204,7 +204,7 @@ def test_a_timeout_is_told_with_the_time_waited(shared_database: str, told: Ever
         assert 0.1 <= fact.seconds < 5
 
 
-def test_a_borrowers_own_facts_are_told_on_his_thread(shared_database: str, told: Everything):
+def test_a_borrowers_own_facts_are_told_on_its_thread(shared_database: str, told: Everything):
     with engine_on(shared_database, observer=told, **QUIET | {"max_size": 1}) as engine:
         engine.connect().close()
         eventually(lambda: told.of(Opened))

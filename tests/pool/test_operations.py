@@ -35,7 +35,7 @@ class Crowd:
 
     Attributes:
         done: queries done by each.
-        pids: the backends that served, in no order; cleared by whoever wants to see who serves from now on.
+        pids: the backends that served, in no order; clear it to see who serves from now on.
     """
 
     def __init__(self, engine: Engine, count: int) -> None:
@@ -75,7 +75,7 @@ def crowd(engine: Engine, count: int = 16) -> Iterator[Crowd]:
 
 @contextmanager
 def borrowed(pool: Any, count: int) -> Iterator[list[Borrower]]:
-    """So many connections out, each held by a thread; given back at the end by whoever still has one."""
+    """So many connections out, each held by a thread; given back at the end by those that still have one."""
     holders = [Borrower(pool, name=f"holder-{number}") for number in range(count)]
     eventually(lambda: all(holder.has_it.is_set() for holder in holders))
     try:

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
+from dbkit.core import borrowing, reconnecting
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.errors import PoolTimeoutError
 
@@ -59,7 +60,7 @@ def test_a_pool_that_never_connected_fails_at_once(up: EmbeddedPostgres):
             assert connection.scalar(text("SELECT 1")) == 1
 
 
-def test_a_borrower_of_an_invalidated_connection_does_not_connect_himself(shared_database: str):
+def test_a_borrower_of_an_invalidated_connection_does_not_connect_itself(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         engine.raw_connection().close()
@@ -102,8 +103,8 @@ def test_a_pool_that_has_worked_rides_out_a_restart(up: EmbeddedPostgres):
         eventually(lambda: engine.pool.stats().borrows > 50)
         up.stop()
         eventually(lambda: engine.pool.stats().waiting == 16 or [task.outcome(0) for task in tasks if task.error])
-        eventually(lambda: engine.pool.stats().open_failures >= 2)
-        assert engine.pool.stats().opening <= 1  # one probe at a time, not one per thread
+        probing = engine.pool.stats  # once those that were opened side by side have failed, one at a time
+        eventually(lambda: probing().open_failures >= 2 and probing().opening <= 1)
         up.start_again()
         back_at[0] = time.monotonic()
         eventually(lambda: min(borrowed_after) > 0)
@@ -126,7 +127,7 @@ def test_without_patience_an_outage_fails_at_once(up: EmbeddedPostgres):
         assert time.monotonic() - began < 5
 
 
-def test_an_outage_that_outlasts_the_borrower_is_named_in_his_timeout(up: EmbeddedPostgres):
+def test_an_outage_that_outlasts_the_borrower_is_named_in_its_timeout(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"pool_timeout": 0.3}) as engine:
         engine.pool.warm_up(10)
         held = None
@@ -168,7 +169,7 @@ def test_during_an_outage_one_probe_at_a_time(shared_database: str):
         tasks = [Task(lambda: engine.raw_connection().close()) for _ in range(10)]
         in_line(engine.pool, 10)
         # The first ones to find the outage were opened side by side; from then on it is one.
-        eventually(lambda: engine.pool.stats().open_failures >= 1 and connects.under_way == 0)
+        eventually(lambda: (stats := engine.pool.stats()).open_failures >= 1 and stats.opening == 0)
         connects.most = 0
         begun = connects.begun
         eventually(lambda: connects.begun >= begun + 2)
@@ -201,3 +202,21 @@ def test_patience_ends(shared_database: str):
         with pytest.raises(exc.OperationalError, match="Connection refused"):
             engine.connect()
         assert engine.pool.stats().open_failures >= 2
+
+
+def test_a_borrower_that_comes_in_a_long_outage_has_the_server_tried_soon(
+    shared_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reconnecting, "retry_delay", lambda number, jitter: 3600.0)  # while nobody waits
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))
+    connects = Connects(shared_database)
+    numbers = QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 60}
+    with engine_on(shared_database, creator=connects, **numbers) as engine:
+        engine.pool.warm_up()
+        connects.error = refused
+        engine.raw_connection().invalidate()  # refilling fails
+        eventually(lambda: engine.pool.stats().open_failures == 1 and engine.pool.stats().opening == 0)
+        connects.error = None
+        with engine.connect():
+            pass
+        assert engine.pool.stats().open_failures == 1

@@ -1,4 +1,4 @@
-"""``pause`` and ``resume``: nobody is lent anything, everybody keeps his place, and nothing hangs."""
+"""``pause`` and ``resume``: nobody is lent anything, everybody keeps their place, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_while_sixteen_work(shared_database: str):
                 before = sum(working.done)
                 stats = engine.pool.stats()
                 assert (stats.in_use, stats.waiting <= 16) == (0, True)
-                in_line(engine.pool, 16)  # whoever had finished his query when the pause came comes to wait, too
+                in_line(engine.pool, 16)  # those that had finished their query when the pause came wait, too
                 assert sum(working.done) - before <= 16
                 assert engine.pool.stats().in_use == 0
                 engine.pool.resume()

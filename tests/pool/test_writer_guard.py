@@ -177,7 +177,7 @@ def test_a_borrower_who_runs_out_of_time_is_told_why(primary: Primary):
         primary.demote()
         engine.pool.dispose()
 
-        def is_told() -> bool:  # once a connect was refused within his time
+        def is_told() -> bool:  # once an attempt was refused within its time
             with pytest.raises(PoolTimeoutError) as caught:
                 engine.connect()
             return "session is read-only" in str(caught.value)
@@ -186,7 +186,7 @@ def test_a_borrower_who_runs_out_of_time_is_told_why(primary: Primary):
 
 
 def connects(engine: Any) -> bool:
-    """Whether a borrower was served within his short time."""
+    """Whether a borrower was served within its short time."""
     try:
         engine.connect().close()
     except PoolTimeoutError:

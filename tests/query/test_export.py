@@ -9,7 +9,6 @@ import ipaddress
 import json
 import pickle
 import sys
-import types
 import uuid
 from decimal import Decimal
 
@@ -162,9 +161,3 @@ def test_without_pandas_the_error_names_the_extra(monkeypatch):
         result(("id",)).to_pandas()
     assert isinstance(caught.value, ImportError)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-def test_pandas_gets_rows_and_names(monkeypatch):
-    stand_in = types.SimpleNamespace(DataFrame=lambda rows, columns: (rows, columns))
-    monkeypatch.setitem(sys.modules, "pandas", stand_in)
-    assert result(("id", "x"), (1, "a")).to_pandas() == ([(1, "a")], ["id", "x"])

@@ -122,9 +122,10 @@ def test_what_connect_listeners_register_stays(managers, driver):
         assert type(db.execute_query("SELECT 1.5").scalar()) is float
 
 
-def test_the_clients_encoding_ends_with_the_loan(db, driver, borrow):
+@pytest.mark.parametrize("knows", [True, False], ids=["told", "untold"])
+def test_the_clients_encoding_ends_with_the_loan(db, driver, borrow, knows):
     with borrow(db) as connection:
-        if driver == "psycopg2":
+        if driver == "psycopg2" and knows:  # else only the server knows; psycopg 3 hears it from there
             connection.set_client_encoding("LATIN1")
         connection.autocommit = True
         connection.cursor().execute("SET client_encoding TO latin1")

@@ -195,7 +195,7 @@ def test_network_timeout_bounds_both_kinds_of_silence(load, seconds):
 
 @pytest.mark.parametrize("hosts", ["a,b", ["a", "b"], ("a", "b")])
 def test_several_hosts_are_given_less_time_each(load, hosts):
-    assert load({"host": hosts}).options["connect_timeout"] == 3
+    assert load({"host": hosts}).options["connect_timeout"] == 2
     assert load({"host": hosts, "connect_timeout": 8}).options["connect_timeout"] == 8
     assert load({"host": "a"}).options["connect_timeout"] == 10
 

@@ -99,10 +99,17 @@ def test_a_factory_makes_its_rows_in_the_tests_transaction(db_session):
 
 def test_a_factory_without_a_session_says_so():
     pytest.importorskip("factory")
-    from dbkit.testing.rolled_back import current
+    from dbkit.testing.rollback import current
 
     with pytest.raises(RuntimeError, match="db_session"):
         current()
+
+
+def test_each_name_is_what_it_says_whichever_was_imported_first():
+    import dbkit.testing
+
+    for name in dbkit.testing.__all__:
+        assert callable(getattr(dbkit.testing, name)), name
 
 
 def test_killed_connections_are_replaced_unseen(db, db_faults):

@@ -1,0 +1,79 @@
+"""Servers that take a connection and then behave strangely: one says nothing, one is slow to begin."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+
+class Mute:
+    """Connections are accepted by the system, and nobody ever answers. Its end resets them all."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.close()
+
+
+class Slow(Mute):
+    """Passes connections on to a server, each after a while.
+
+    Args:
+        port: the server's, on loopback.
+        delay: seconds until it begins.
+    """
+
+    def __init__(self, port: int, delay: float) -> None:
+        super().__init__()
+        self._server = ("127.0.0.1", port)
+        self._delay = delay
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._start(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        self._over.wait(self._delay)
+        with client, contextlib.suppress(OSError), socket.create_connection(self._server) as server:
+            back = self._start(self._pass_on, server, client)
+            self._pass_on(client, server)
+            back.join()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        super().__exit__(kind, error, trace)
