@@ -140,21 +140,27 @@ class AsyncElasticPool(BasePool):
             self._reset_and_return(slot)
         else:
             quick = self.driver.rolling_back(connection) if self._resets_with is reset_rollback else None
-            if quick is None:
-                quick = greenlet_spawn(self._reset_and_return, slot)
-            self._runtime.see_through(quick, RESET_TIMEOUT, partial(self._was_reset, slot))
+            if quick is not None:
+                self._runtime.see_through(quick, RESET_TIMEOUT, partial(self._was_rolled_back, slot))
+            else:
+                job = greenlet_spawn(self._reset_and_return, slot)
+                self._runtime.see_through(job, RESET_TIMEOUT, partial(self._was_returned, slot, slot.borrowed_at))
 
-    def _was_reset(self, slot: PooledSlot, task: asyncio.Task[Any]) -> None:
+    def _was_rolled_back(self, slot: PooledSlot, task: asyncio.Task[Any]) -> None:
         """A borrower's transaction is over, or could not be ended: on the loop, outside of any greenlet."""
         failed = task.cancelled() or task.exception() is not None
         connection = slot.dbapi_connection
-        if slot.state is not State.IN_USE:
-            return  # all is done
         if failed or connection is None:
             self._enter(slot, CloseReason.UNFIT)
         elif self._is_untouched(connection, slot.manners):
             super()._do_return_conn(slot)
         elif not self._runtime.spawn(partial(self._reset_and_return, slot), None):
+            self._enter(slot, CloseReason.UNFIT)
+
+    def _was_returned(self, slot: PooledSlot, borrowed_at: float, task: asyncio.Task[Any]) -> None:
+        """``_reset_and_return`` is done; the slot may be another borrower's by now. Cancelled before it began, the
+        job has done nothing, and the loan is the same."""
+        if task.cancelled() and slot.borrowed_at == borrowed_at and slot.state is State.IN_USE:
             self._enter(slot, CloseReason.UNFIT)
 
     def _reset_and_return(self, slot: PooledSlot) -> None:

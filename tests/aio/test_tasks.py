@@ -289,6 +289,33 @@ def test_a_rollback_on_return_is_finished_though_its_borrower_is_gone(
     run(main())
 
 
+def test_a_connection_that_is_put_in_order_on_return_goes_to_one_borrower(run, driver: str, shared_database: str):
+    """It was handed on, and then given back a second time by the job that had put it in order."""
+    engine = async_engine(shared_database, driver, max_size=2)
+    serializable = engine.execution_options(isolation_level="SERIALIZABLE")
+    with_it: dict[int, int] = {}
+
+    async def borrow(number: int) -> None:
+        async with (serializable if number % 2 else engine).connect() as connection:
+            pid = int(await connection.scalar(text("SELECT pg_backend_pid()")))
+            with_it[pid] = with_it.get(pid, 0) + 1
+            assert with_it[pid] == 1, "two borrowers have the same connection"
+            await connection.scalar(text("SELECT 1"))
+            raw = await connection.get_raw_connection()
+            if driver == "asyncpg":
+                raw.dbapi_connection.readonly = True
+            else:
+                raw.driver_connection.prepare_threshold = 99
+            with_it[pid] -= 1
+
+    async def main() -> None:
+        await asyncio.gather(*(borrow(number) for number in range(60)))
+        assert engine.pool.stats().in_use == 0
+        await engine.dispose()
+
+    run(main())
+
+
 def test_events_run_as_with_threads(run, driver: str, shared_database: str):
     engine = async_engine(shared_database, driver, max_size=1)
     seen: list[str] = []
