@@ -14,6 +14,7 @@ from dbkit import engine as _engine
 from dbkit import manager_arguments as arguments
 from dbkit.core.policy import PoolNumbers
 from dbkit.credentials.awaited import AwaitedCredential, asynchronous
+from dbkit.credentials.base import without_tracebacks
 from dbkit.pool.internals import creator_of
 from dbkit.session.asyncio import AsyncSessions
 from dbkit.settings import DatabaseSettings
@@ -72,21 +73,33 @@ class AsyncDatabaseConnectionManager(AsyncWork):
         **numbers: Unpack[PoolNumbers],
     ) -> None:
         wrong = arguments.wrong_keyword("AsyncDatabaseConnectionManager()", numbers)
-        if wrong is not None:
-            del connection_details, numbers  # either may hold a password in the clear, and tracebacks may show locals
-            raise TypeError(wrong)
         overrides = arguments.overrides(numbers, credential, allow_insecure_token)
-        if isinstance(connection_details, DatabaseSettings):
-            self._settings = connection_details.replace(**overrides) if overrides else connection_details
+        given = [(connection_details, overrides, credential, engine_options)]  # as in DatabaseConnectionManager
+        del connection_details, numbers, overrides, credential, engine_options
+        if wrong is not None:
+            given.clear()
+            raise TypeError(wrong)
+        self._warm = warm
+        try:
+            self._set_up(*given.pop())
+        except BaseException as error:  # noqa: BLE001 - passed on
+            raise without_tracebacks(error)  # noqa: B904 - it is the same error
+
+    def _set_up(
+        self,
+        details: Source | DatabaseSettings | None,
+        overrides: dict[str, Any],
+        credential: Given | Callable[[], Awaitable[Any]] | str | None,
+        engine_options: Mapping[str, Any] | None,
+    ) -> None:
+        if isinstance(details, DatabaseSettings):
+            self._settings = details.replace(**overrides) if overrides else details
         else:
-            given = [connection_details]
-            del connection_details
-            self._settings = DatabaseSettings.load(given.pop(), **overrides)
+            self._settings = DatabaseSettings.load(details, **overrides)
         awaited = asynchronous(credential)
         chosen = AwaitedCredential(awaited) if awaited is not None else credential
         self._credential = None if isinstance(chosen, str) else cast("Given | None", chosen)
         self._engine_options = dict(engine_options or {})
-        self._warm = warm
         engine = _engine.build_engine(
             self._settings, credential=self._credential, engine_options=self._engine_options, on_loop=True
         )
@@ -109,13 +122,18 @@ class AsyncDatabaseConnectionManager(AsyncWork):
     ) -> Self:
         """A manager whose weakest source is a section of an INI file. See ``DatabaseConnectionManager.from_ini``."""
         wrong = arguments.wrong_keyword("AsyncDatabaseConnectionManager.from_ini()", numbers)
+        chosen = [None if isinstance(credential, str) else credential]
+        given = [(arguments.overrides(numbers, credential, allow_insecure_token), engine_options)]
+        del numbers, credential, engine_options
         if wrong is not None:
-            del numbers
+            given.clear()
             raise TypeError(wrong)
-        overrides = arguments.overrides(numbers, credential, allow_insecure_token)
-        settings = DatabaseSettings.from_ini(path, section, **overrides)
-        chosen = None if isinstance(credential, str) else credential
-        return cls(settings, credential=chosen, warm=warm, engine_options=engine_options)
+        try:
+            settings = DatabaseSettings.from_ini(path, section, **given[0][0])
+            return cls(settings, credential=chosen.pop(), warm=warm, engine_options=given.pop()[1])
+        except BaseException as error:  # noqa: BLE001 - passed on
+            given.clear()
+            raise without_tracebacks(error)  # noqa: B904 - it is the same error
 
     # ---- parts
 
