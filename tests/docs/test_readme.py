@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 
@@ -64,6 +65,16 @@ def test_the_pool_alone(database):
     engine = names["engine"]
     assert inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def test_on_an_event_loop(users, database, capsys):
+    names: dict[str, object] = {"text": text}
+    exec(compile(block("AsyncDatabaseConnectionManager(url"), "README.md", "exec"), names)
+    with DatabaseConnectionManager(database) as db:
+        db.execute_query("INSERT INTO users (name) VALUES ('Ada')")
+        asyncio.run(names["main"](database))  # type: ignore[operator]
+        assert db.execute_query("SELECT active FROM users").scalar() is False
+    assert capsys.readouterr().out == "Ada\n"
 
 
 def test_what_an_application_does_all_day(database):
