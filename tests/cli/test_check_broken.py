@@ -213,3 +213,12 @@ def test_a_wrong_command_is_one_message(run):
         ran = run(*arguments)
         assert (ran.code, ran.out) == (2, "")
         assert ran.err.startswith("Usage: dbkit")
+
+
+def test_psycopg_3_does_as_well(checked, run, role):
+    url = role.replace("postgresql://", "postgresql+psycopg://")
+    ran = checked(url)
+    assert (ran.code, ran.marks("login"), ran.marks("pooler")) == (0, ["ok"], ["ok"]), ran.out
+    assert checked(url.replace(SECRET, "wrong")).says("login").count("user and password") == 1
+    assert "of 197" in run("top", "--once", url).out
+    assert run("bench", url, "--seconds", 1, "--max-size", 1).code == 0

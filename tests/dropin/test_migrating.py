@@ -11,12 +11,19 @@ import pytest
 
 import dbkit.dropin
 
+from ..docs.blocks import blocks_of
 from .common import address_of
 from .documents import changed
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
-STEPS = {name: code for name, text in SECTIONS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)}
+STEPS = {
+    name: one.code
+    for one in blocks_of("docs/migrating.md")
+    if one.language == "python"
+    for name, text in SECTIONS.items()
+    if one.code in text
+}
 
 
 def test_every_class_has_its_section():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, inspect, text
@@ -12,18 +11,14 @@ from sqlalchemy.orm import registry
 
 from dbkit import DatabaseConnectionManager
 from dbkit.core.policy import NAMES, PoolPolicy
+from dbkit.embedded import EmbeddedPostgres
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+from .blocks import ROOT, block, blocks_of
 
+PAGE = "README.md"
+README = (ROOT / PAGE).read_text(encoding="utf-8")
 
-def block(part: str) -> str:
-    """The one block of code that contains this."""
-    [found] = [code for code in BLOCKS if part in code]
-    return found
-
-
-ENV = "from alembic import context\n\ntarget_metadata = None\n" + block("run_migrations(")
+ENV = "from alembic import context\n\ntarget_metadata = None\n" + block(PAGE, "run_migrations(").code
 
 
 class User:
@@ -54,21 +49,18 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_ten_lines(users, project, database, capsys):
-    code = block("db.migrate(").replace("postgresql://user:pass@localhost/test_db", database)
-    assert database in code
+    code = block(PAGE, "db.migrate(").on(database)
+    assert database in code.code
     names: dict[str, object] = {"User": User}
-    exec(compile(code, "README.md", "exec"), names)
+    code.run(names)
     assert names["db"].engine.pool.stats().size == 0
-    exec(compile(code, "README.md", "exec"), names)
+    code.run(names)
     assert "1 Ada" in capsys.readouterr().out
 
 
 def test_the_pool_alone(database):
-    code = block("poolclass=ElasticPool").replace(
-        "postgresql+psycopg2://user:pass@localhost/test_db", database.replace("://", "+psycopg2://")
-    )
     names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    block(PAGE, "poolclass=ElasticPool").on(database).run(names)
     engine = names["engine"]
     assert inspect(engine).get_table_names() == []
     engine.dispose()
@@ -78,7 +70,7 @@ def test_what_an_application_does_all_day(database):
     with DatabaseConnectionManager(database) as db:
         db.execute_query("CREATE TABLE films (name text PRIMARY KEY, price numeric)")
         names: dict[str, object] = {"db": db, "text": text}
-        exec(compile(block("db.copy_rows("), "README.md", "exec"), names)
+        block(PAGE, "db.copy_rows(").run(names)
         assert names["names"] == ["Metropolis", "Nosferatu"]
         assert [tuple(row) for row in names["cheap"]] == [("Metropolis", Decimal("4.50"))]
         assert db.pool.stats().in_use == 0
@@ -87,9 +79,25 @@ def test_what_an_application_does_all_day(database):
 def test_the_token(monkeypatch):
     monkeypatch.setattr("psycopg2.connect", lambda **_: pytest.fail("nobody asked"))
     names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
-    exec(compile(block("AzureCredential()"), "README.md", "exec"), names)
+    block(PAGE, "AzureCredential()").run(names)
     assert names["db"].settings.route.verified
     names["db"].close_connections()
+
+
+def test_a_server_of_ones_own():
+    names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
+    block(PAGE, "EmbeddedPostgres.start()").run(names)
+    assert isinstance(names["server"], EmbeddedPostgres)
+    assert not names["server"].running
+    names["db"].close_connections()
+
+
+def test_no_block_is_left_out():
+    parts = ["db.migrate(", "run_migrations(", "poolclass=ElasticPool", "db.copy_rows(", "AzureCredential()",
+             "EmbeddedPostgres.start()"]  # fmt: skip
+    assert [one.code for one in blocks_of(PAGE) if one.language == "python"] == [
+        block(PAGE, part).code for part in parts
+    ]
 
 
 def test_the_table_of_settings_has_every_number_and_its_default():
