@@ -69,7 +69,7 @@ def test_the_pool_alone(database):
 
 def test_on_an_event_loop(users, database, capsys):
     names: dict[str, object] = {"text": text}
-    exec(compile(block("AsyncDatabaseConnectionManager(url"), "README.md", "exec"), names)
+    block(PAGE, "AsyncDatabaseConnectionManager(url").run(names)
     with DatabaseConnectionManager(database) as db:
         db.execute_query("INSERT INTO users (name) VALUES ('Ada')")
         asyncio.run(names["main"](database))  # type: ignore[operator]
@@ -104,7 +104,8 @@ def test_a_server_of_ones_own():
 
 
 def test_no_block_is_left_out():
-    parts = ["db.migrate(", "run_migrations(", "poolclass=ElasticPool", "db.copy_rows(", "AzureCredential()",
+    parts = ["db.migrate(", "run_migrations(", "poolclass=ElasticPool", "db.copy_rows(",
+             "AsyncDatabaseConnectionManager(url", "AzureCredential()",
              "EmbeddedPostgres.start()"]  # fmt: skip
     assert [one.code for one in blocks_of(PAGE) if one.language == "python"] == [
         block(PAGE, part).code for part in parts
