@@ -12,7 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from dbkit.core.policy import NAMES, find_faults, read_number, truth
 from dbkit.errors import Fault
+from dbkit.pool.base import BasePool
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.elastic_asyncio import AsyncElasticPool
 from dbkit.pool.errors import PoolSettingsError
 from dbkit.settings.hints import meant_keyword
 
@@ -33,7 +35,7 @@ _ARGUMENTS: Final = {"timeout": "pool_timeout", "logging_name": "pool_logging_na
 
 
 class UrlPlugin(CreateEnginePlugin):
-    """Puts an ``ElasticPool`` under an engine whose URL says ``plugin=dbkit``.
+    """Puts an ``ElasticPool`` under an engine whose URL says ``plugin=dbkit``; ``AsyncElasticPool`` on an event loop.
 
     ::
 
@@ -67,13 +69,18 @@ class UrlPlugin(CreateEnginePlugin):
             raise PoolSettingsError(faults)
         if wants_no_pool:
             return
-        kwargs.setdefault("poolclass", ElasticPool)
+        kwargs.setdefault("poolclass", AsyncElasticPool if _is_async(url, kwargs) else ElasticPool)
         for name, value in values.items():
             kwargs[_ARGUMENTS.get(name, name)] = value
 
     def update_url(self, url: URL) -> URL:
         """The URL for the driver, which knows nothing of dbkit's keys."""
         return url.difference_update_query(self._keys)
+
+
+def _is_async(url: URL, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the engine is for an event loop; ``create_async_engine`` says so to the plugins, too."""
+    return bool(kwargs.get("_is_async") or url.get_dialect().is_async)
 
 
 def _read(given: Mapping[str, str | tuple[str, ...]]) -> tuple[dict[str, Any], list[Fault]]:
@@ -117,7 +124,7 @@ def _contradictions(values: Mapping[str, Any], kwargs: Mapping[str, Any]) -> lis
     poolclass = kwargs.get("poolclass")
     if kwargs.get("pool") is not None:
         faults.append(Fault("pool", "the URL's plugin=dbkit makes the pool: leave one of them out"))
-    if poolclass is not None and not (isinstance(poolclass, type) and issubclass(poolclass, ElasticPool)):
+    if poolclass is not None and not (isinstance(poolclass, type) and issubclass(poolclass, BasePool)):
         shown = getattr(poolclass, "__name__", repr(poolclass))
         faults.append(Fault("poolclass", "the URL's plugin=dbkit asks for ElasticPool: leave one of them out", shown))
     for name, value in values.items():

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from dbkit.errors import DbkitError
 from dbkit.live.view import PoolView
-from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.base import BasePool
 from dbkit.runtime import forks
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def serve(source: HasPool, path: str | os.PathLike[str], *, name: str = "") -> L
         EndpointError: there is something else at that place, or it cannot be made.
         TypeError: the pool is no ``ElasticPool``.
     """
-    if not isinstance(source.pool, ElasticPool):
+    if not isinstance(source.pool, BasePool):
         raise TypeError(f"serve() shows an ElasticPool; this is a {type(source.pool).__name__}")
     return LiveEndpoint(source, Path(path), name)
 
@@ -193,7 +193,7 @@ def _answer(client: socket.socket, source: weakref.ref[HasPool], name: str) -> N
 def _picture(source: weakref.ref[HasPool], name: str) -> tuple[str, dict[str, object]]:
     shown = source()
     pool = shown.pool if shown is not None else None
-    if not isinstance(pool, ElasticPool):
+    if not isinstance(pool, BasePool):
         return "503 Service Unavailable", {"error": "the pool is gone"}
     try:
         view = PoolView.of(pool.stats(), pool.holders(), name=name, pid=os.getpid(), profile=pool.profile())

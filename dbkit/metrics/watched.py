@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from dbkit.errors import Fault
 from dbkit.metrics.readings import read
-from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.base import BasePool
 from dbkit.pool.errors import PoolSettingsError
 from dbkit.pool.internals import logging_name_of
 
@@ -31,7 +31,7 @@ def engine_of(target: object) -> Engine:
             found = getattr(found, attribute, found)
     if not isinstance(found, Engine):
         raise TypeError(f"give an engine or a DatabaseConnectionManager, not {type(target).__name__}")
-    if not isinstance(found.pool, ElasticPool):
+    if not isinstance(found.pool, BasePool):
         raise TypeError(f"the engine's pool is a {type(found.pool).__name__}: only an ElasticPool counts what is asked")
     return found
 
@@ -85,5 +85,5 @@ class Watched:
             engine = reference()
             if engine is None:
                 self._engines.pop(name, None)
-            elif isinstance(engine.pool, ElasticPool):  # ``engine.dispose()`` puts a new one in
+            elif isinstance(engine.pool, BasePool):  # ``engine.dispose()`` puts a new one in
                 yield from read(name, engine.pool.stats())

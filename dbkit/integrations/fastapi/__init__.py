@@ -11,13 +11,32 @@
     def add(movie: NewMovie, session: SessionDep) -> None:
         session.add(Movie(title=movie.title))
 
+With an ``AsyncDatabaseConnectionManager`` all is the same, but for ``AsyncSessionDep`` in the place of ``SessionDep``.
+
 From the extra ``fastapi``. ``metrics_router(PoolCollector(db))`` needs the extra ``prometheus``, too, and is in
 ``dbkit.integrations.fastapi.metrics``.
 """
 
-from dbkit.integrations.fastapi.dependencies import SessionDep, database, session_dependency
+from dbkit.integrations.fastapi.dependencies import (
+    AsyncSessionDep,
+    SessionDep,
+    async_database,
+    async_session_dependency,
+    database,
+    session_dependency,
+)
 from dbkit.integrations.fastapi.health import health_router
 from dbkit.integrations.fastapi.life import lifespan
 from dbkit.integrations.fastapi.pool_page import pool_router
 
-__all__ = ["SessionDep", "database", "health_router", "lifespan", "pool_router", "session_dependency"]
+__all__ = [
+    "AsyncSessionDep",
+    "SessionDep",
+    "async_database",
+    "async_session_dependency",
+    "database",
+    "health_router",
+    "lifespan",
+    "pool_router",
+    "session_dependency",
+]

@@ -18,12 +18,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse
 
 from dbkit.errors import MigrationError
-from dbkit.integrations.fastapi.dependencies import Database
+from dbkit.integrations.fastapi.dependencies import AnyDatabase
 from dbkit.manager import DatabaseConnectionManager
 from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Engine
+
+    from dbkit.integrations.fastapi.life import Manager
+    from dbkit.migrate.target import HasEngine
+    from dbkit.work import Work
 
 logger = logging.getLogger("dbkit.fastapi")
 
@@ -55,13 +60,24 @@ class ReadinessCheck:
         self._migrated = migrations is None
         """Once the database has the newest revision of these scripts, it is not asked again."""
 
-    def ask(self, manager: DatabaseConnectionManager) -> Readiness:
-        """Ask the database. Bounded in time; raises nothing."""
+    async def ask_from(self, db: Manager) -> Readiness:
+        """Ask the database of either kind of manager, in no place among the requests: it answers when all is stuck."""
+        if isinstance(db, DatabaseConnectionManager):
+            return await to_thread.run_sync(self.ask, db, db, limiter=CapacityLimiter(1))
+        return await db.run_sync(lambda work: self.ask(work, db.engine.sync_engine))
+
+    def ask(self, work: Work, database: Engine | HasEngine) -> Readiness:
+        """Ask the database. Bounded in time; raises nothing.
+
+        Args:
+            work: what executes queries.
+            database: what the migrations are looked up with.
+        """
         began = monotonic()
         try:
-            with manager.deadline(self._within):
-                manager.execute_query("SELECT 1")
-                reason = "" if self._migrated else self._missing(manager)
+            with work.deadline(self._within):
+                work.execute_query("SELECT 1")
+                reason = "" if self._migrated else self._missing(database)
         except (DeadlineExceeded, PoolTimeoutError):
             reason = f"the database did not answer within {self._within:g} s"
         except PoolClosedError:
@@ -76,10 +92,10 @@ class ReadinessCheck:
             reason = "the state of the migrations is not known; the log says why"
         return Readiness(reason=reason, seconds=monotonic() - began)
 
-    def _missing(self, manager: DatabaseConnectionManager) -> str:
+    def _missing(self, database: Engine | HasEngine) -> str:
         from dbkit.migrate import history  # Alembic is slow to import
 
-        missing = [found.revision for found in history(manager, config=self._migrations) if not found.applied]
+        missing = [found.revision for found in history(database, config=self._migrations) if not found.applied]
         self._migrated = not missing
         return f"migrations are missing, up to {missing[0]}" if missing else ""
 
@@ -106,9 +122,9 @@ def health_router(
         return {"alive": True}
 
     @router.get("/readyz", responses={503: {"description": "not ready; the reason stands in the answer"}})
-    async def readyz(db: Database) -> Any:
+    async def readyz(db: AnyDatabase) -> Any:
         """The process can serve requests."""
-        found = await to_thread.run_sync(ready.ask, db, limiter=CapacityLimiter(1))  # no place among the requests'
+        found = await ready.ask_from(db)
         body = {"ready": not found.reason, "reason": found.reason, "seconds": round(found.seconds, 4)}
         return JSONResponse(body, status_code=503 if found.reason else 200)
 

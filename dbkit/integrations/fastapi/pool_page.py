@@ -17,9 +17,9 @@ from fastapi import APIRouter, Header
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dbkit.errors import Fault, SettingsError
-from dbkit.integrations.fastapi.dependencies import Database
+from dbkit.integrations.fastapi.dependencies import AnyDatabase
+from dbkit.integrations.fastapi.life import Manager
 from dbkit.live.view import PoolView
-from dbkit.manager import DatabaseConnectionManager
 
 SHORTEST_TOKEN: Final = 16
 """Characters. What can be guessed is no token."""
@@ -46,7 +46,7 @@ def pool_router(*, token: str, name: str = "", prefix: str = "") -> APIRouter:
 
     @router.get("/pool", response_class=HTMLResponse)
     async def pool(
-        db: Database,
+        db: AnyDatabase,
         accept: Annotated[str, Header()] = "",
         authorization: Annotated[str, Header()] = "",
     ) -> Any:
@@ -62,7 +62,7 @@ def pool_router(*, token: str, name: str = "", prefix: str = "") -> APIRouter:
     return router
 
 
-def _picture(db: DatabaseConnectionManager, name: str) -> dict[str, Any]:
+def _picture(db: Manager, name: str) -> dict[str, Any]:
     pool = db.pool
     stats = pool.stats()
     view = PoolView.of(stats, pool.holders(), name=name, pid=os.getpid(), profile=pool.profile())
