@@ -39,6 +39,12 @@ GRACE: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
 from one of its two steps to the other. Waited on the connecting thread; borrowers have their own deadlines."""
 
 
+_UNVERIFIED: Final = "certificate verify failed"
+"""What libpq says of a certificate, whatever is wrong with it."""
+
+_DEFAULT_PORT: Final = 5432
+
+
 class Connector(Creator):
     """Opens one connection when it is called: the pool's creator. Thread-safe.
 
@@ -195,9 +201,20 @@ class Connector(Creator):
         except BaseException as error:  # noqa: BLE001 - passed on
             if isinstance(error, self._failures):
                 _add_line(error, self._origins)
+                self._name_fault_of_certificate(error)
             # the frames below hold the password in their locals, and error trackers record locals
             raise without_tracebacks(error)  # noqa: B904 - it is the same error
         raise SettingsError([Fault("connect_args", "hold text that is not valid UTF-8")])
+
+    def _name_fault_of_certificate(self, error: BaseException) -> None:
+        host, port, authorities = (self._params.get(name) for name in ("host", "port", "sslrootcert"))
+        if _UNVERIFIED not in str(error) or not host or "," in str(host) or not authorities:
+            return
+        from dbkit.runtime.certificates import fault_of_certificate  # only for a mistake
+
+        reason = fault_of_certificate(str(host), int(port or _DEFAULT_PORT), str(authorities))
+        if reason is not None:
+            _add_line(error, f"the server's certificate was refused: {reason} (sslrootcert={authorities})")
 
     def _revealed(self, proof: Secret | Token | None) -> dict[str, str]:
         revealed = {key: secret.reveal() for key, secret in self._secrets.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from dbkit import engine as _engine
 from dbkit.core.policy import NAMES, PoolNumbers
+from dbkit.credentials.base import without_tracebacks
 from dbkit.settings import DatabaseSettings
 from dbkit.work import Work
 
@@ -70,26 +71,41 @@ class DatabaseConnectionManager(Work):
         **numbers: Unpack[PoolNumbers],
     ) -> None:
         wrong = _wrong_keyword("DatabaseConnectionManager()", numbers)
+        # Any of these may hold a password in the clear, and error trackers record the locals of a traceback's frames:
+        # they are given away before anything can fail, and the frames below are taken out of what is raised.
+        given = [
+            (connection_details, _overrides(numbers, credential, allow_insecure_token), credential, engine_options)
+        ]
+        del connection_details, numbers, credential, engine_options
         if wrong is not None:
-            del connection_details, numbers  # either may hold a password in the clear, and tracebacks may show locals
+            given.clear()
             raise TypeError(wrong)
-        overrides = _overrides(numbers, credential, allow_insecure_token)
-        if isinstance(connection_details, DatabaseSettings):
-            self._settings = connection_details.replace(**overrides) if overrides else connection_details
-        else:
-            given = [connection_details]
-            del connection_details
-            self._settings = DatabaseSettings.load(given.pop(), **overrides)
-        self._credential = None if isinstance(credential, str) else credential
-        self._engine_options = dict(engine_options or {})
-        engine = _engine.build_engine(self._settings, credential=self._credential, engine_options=self._engine_options)
-        super().__init__(engine)
+        try:
+            self._set_up(*given.pop())
+        except BaseException as error:  # noqa: BLE001 - passed on
+            raise without_tracebacks(error)  # noqa: B904 - it is the same error
         if warm:
             try:
                 self.warm_up()
             except BaseException:
                 self.close_connections(timeout=0)
                 raise
+
+    def _set_up(
+        self,
+        details: Source | DatabaseSettings | None,
+        overrides: dict[str, Any],
+        credential: Given | str | None,
+        engine_options: Mapping[str, Any] | None,
+    ) -> None:
+        if isinstance(details, DatabaseSettings):
+            self._settings = details.replace(**overrides) if overrides else details
+        else:
+            self._settings = DatabaseSettings.load(details, **overrides)
+        self._credential = None if isinstance(credential, str) else credential
+        self._engine_options = dict(engine_options or {})
+        engine = _engine.build_engine(self._settings, credential=self._credential, engine_options=self._engine_options)
+        super().__init__(engine)
 
     @classmethod
     def from_ini(
@@ -115,12 +131,18 @@ class DatabaseConnectionManager(Work):
             TypeError: as for the constructor.
         """
         wrong = _wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
+        chosen = [None if isinstance(credential, str) else credential]
+        given = [(_overrides(numbers, credential, allow_insecure_token), engine_options)]  # as in the constructor
+        del numbers, credential, engine_options
         if wrong is not None:
-            del numbers
+            given.clear()
             raise TypeError(wrong)
-        settings = DatabaseSettings.from_ini(path, section, **_overrides(numbers, credential, allow_insecure_token))
-        chosen = None if isinstance(credential, str) else credential
-        return cls(settings, credential=chosen, warm=warm, engine_options=engine_options)
+        try:
+            settings = DatabaseSettings.from_ini(path, section, **given[0][0])
+            return cls(settings, credential=chosen.pop(), warm=warm, engine_options=given.pop()[1])
+        except BaseException as error:  # noqa: BLE001 - passed on
+            given.clear()
+            raise without_tracebacks(error)  # noqa: B904 - it is the same error
 
     # ---- parts
 

@@ -97,7 +97,7 @@ ROW = Row(
         Target(quantity="time", of=EXPORTERS, to=NEITHER, at_most=1.1),
         Target(quantity="time", of=PROFILE, to=NEITHER, at_most=1.02),
     ),
-    rounds=(60, 20),
-    seconds=(60, 15),
+    rounds=(30, 10),
+    seconds=(15, 5),
     cases=_cases,
 )

@@ -44,7 +44,11 @@ class PsycopgDriver(LibpqDriver):
     placeholders = "sbt"
 
     def connect(self, **params: Any) -> Any:
-        return remembering(psycopg.Connection).connect(**params)  # type: ignore[attr-defined]
+        try:
+            return remembering(psycopg.Connection).connect(**params)  # type: ignore[attr-defined]
+        except psycopg.Error as error:
+            error._pgconn = None  # what is left of the attempt; its repr shows the password
+            raise
 
     def transaction(self, connection: Any) -> Transaction:
         status: int = connection.info.transaction_status

@@ -130,6 +130,7 @@ class ElasticPool(LendingPool):
             if faults:
                 raise SettingsError(faults)
         except SettingsError as error:
+            del creator  # it may show a password, and error trackers record locals
             raise PoolSettingsError(error.faults) from None
         super().__init__(
             policy,
@@ -322,6 +323,8 @@ class ElasticPool(LendingPool):
         )
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_ledger"):  # an error tracker looks at a constructor that failed
+            return f"<{type(self).__name__}, not set up>"
         return f"<{type(self).__name__} {repr(self._ledger)[1:-1]}>"
 
     def size(self) -> int:

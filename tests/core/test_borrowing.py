@@ -93,3 +93,11 @@ class TestWait:
         wait.take_a_breath(0.7)
         assert wait.begin(0.0, 0.6) == 0.5
         assert wait.end(woken=False) is Next.LEAVE
+
+
+def test_how_long_it_may_wait_in_all_counts_from_its_beginning():
+    assert Wait(deadline=130.0).seconds_in_all(100.0) == 30.0
+
+
+def test_freshness_counts_from_the_return():
+    assert trust(lying(idle_since=1000.0, checked_at=0.0), 1000.01, keepalive=None, has_socket=False) is Trust.LEND

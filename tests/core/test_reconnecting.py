@@ -80,6 +80,9 @@ def test_success_ends_it_all():
     failed(state, 5.0)
     failed(state, 100.0)
     state.recovered()
+    failed(state, 150.0)
+    assert state.riding_out
+    state.recovered()
     assert (state.failures, state.rounds, state.last_error, state.last_words) == (0, 0, None, "")
     assert not state.riding_out
     assert state.retry_at(somebody_waits=False) == -math.inf

@@ -60,3 +60,11 @@ def test_a_ring_that_was_never_noted_is_harmless():
     alarm = Alarm()
     alarm.rang(3.0)
     assert alarm.wants(3.0)
+
+
+def test_of_several_rings_on_their_way_the_first_counts():
+    alarm = Alarm()
+    alarm.asked(10.0)
+    alarm.asked(5.0)
+    assert not alarm.wants(7.0)
+    assert alarm.wants(4.0)

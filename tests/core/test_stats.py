@@ -160,3 +160,10 @@ class TestTotals:
         assert (before.in_use, before.use_time.count, before.size) == (1, 0, 1)
         after = ledger.stats()
         assert (after.min_size, after.max_size, after.waiting) == (0, 10, 0)
+
+
+def test_a_quantile_between_two_far_buckets_is_in_the_lower_one():
+    times = Histogram()
+    times.add(0.1)
+    times.add(100.0)
+    assert times.quantile(0.5) == 0.125

@@ -36,7 +36,8 @@ class TestShrinking:
         ledger.upkeep(100.0)
         assert closed(ledger) == [(slots[1], CloseReason.MAX_IDLE)]
         ledger.upkeep(1000.0)
-        assert ledger.size == 1, "the minimum is no surplus, however long it is idle"
+        assert closed(ledger) == [], "the minimum is no surplus, however long it is idle"
+        assert ledger.size == 1
         assert ledger.next_due(1000.0) == math.inf
 
     def test_those_that_are_out_count_towards_the_minimum(self):

@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +27,11 @@ from .entrants import NAME
 from .forms import SYSTEM_FOLDERS
 
 ACCOUNT: Final = "nobody"
-MACHINE: Final = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child")
+MACHINE: Final = ("unshare", "--pid", "--mount-proc", "--fork", "--kill-child", "sh", "-c", '"$@" & wait', "machine")
+"""The shell is the first process there, and stays root: one that changes its account would outlive its parent."""
 PASSWORD: Final = "cluster-password"
+STRAIGHT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without a proxy of the machine's in between."""
 STARTUP: Final = 120.0
 """Seconds until the cluster counts as one that does not come up."""
 
@@ -57,6 +60,11 @@ class Node:
             self.process.kill()
             self.process.wait(60)
             self.process = None
+            eventually(lambda: not self._is_taken())
+
+    def _is_taken(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Cluster:
@@ -79,10 +87,10 @@ class Cluster:
         """What Patroni says of each node; asked of whichever answers."""
         for node in self.nodes:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{node.rest}/cluster", timeout=3) as answer:
+                with STRAIGHT.open(f"http://127.0.0.1:{node.rest}/cluster", timeout=3) as answer:
                     found: list[dict[str, Any]] = json.load(answer)["members"]
                     return found
-            except (OSError, urllib.error.URLError):
+            except OSError:
                 continue
         return []
 
@@ -108,7 +116,7 @@ class Cluster:
             f"http://127.0.0.1:{leader.rest}/switchover",
             json.dumps({"leader": leader.name}).encode(), {"Content-Type": "application/json"}, method="POST",
         )  # fmt: skip
-        with urllib.request.urlopen(request, timeout=60):
+        with STRAIGHT.open(request, timeout=60):
             pass
 
     def execute(self, sql: str, node: Node | None = None) -> list[tuple[Any, ...]]:
@@ -135,7 +143,7 @@ def settings(node: Node, folder: Path, etcd: int, programs: str) -> dict[str, An
         "etcd3": {"host": f"127.0.0.1:{etcd}"},
         "bootstrap": {
             "dcs": {
-                "ttl": 8, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True, "synchronous_mode_strict": True,
+                "ttl": 8, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True,
                 "postgresql": {"use_pg_rewind": True, "parameters": {"max_connections": 60}},
             },
             "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"],

@@ -208,3 +208,29 @@ def test_ready_only_when_the_migrations_are_there(
         assert client.get("/readyz").json()["reason"] == "migrations are missing, up to one"
         db.migrate(config="alembic.ini")
         assert client.get("/readyz").status_code == 200
+
+
+def test_the_profile_names_the_route(db: DatabaseConnectionManager) -> None:
+    db.pool.start_profile(every=1)
+    with client_of(shop(db)) as client:
+        client.post("/names/Ada")
+        client.get("/names")
+        client.get("/plain")
+        found = {use.endpoint for use in db.pool.profile().uses}
+    assert found == {"POST /names/{name}", "GET /names", "GET /plain"}
+
+
+def test_prometheus_reads_the_pool(db: DatabaseConnectionManager) -> None:
+    pytest.importorskip("prometheus_client")
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from dbkit.integrations.fastapi.metrics import metrics_router
+    from dbkit.metrics.prometheus import PoolCollector
+
+    app = shop(db)
+    app.include_router(metrics_router(PoolCollector(db)))
+    with client_of(app) as client:
+        client.get("/names")
+        families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    assert families["dbkit_connection_borrows"].samples[0].value >= 1
+    assert "process_start_time_seconds" in families  # what else is registered

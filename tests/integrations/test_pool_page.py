@@ -82,8 +82,10 @@ def test_the_page_itself_holds_no_data_and_may_ask_only_its_own_server(address: 
 def test_a_program_gets_what_the_live_view_understands(
     address: str, db: DatabaseConnectionManager, password: str
 ) -> None:
+    db.pool.start_profile(every=1)
     with db.raw_connection():
         view = ask(address, token=TOKEN)
+    assert "test_a_program_gets_what_the_live_view_understands" in view.profile[0].where
     assert (view.pid, view.name, view.max_size, view.in_use) == (os.getpid(), HOSTILE, 4, 1)
     [holder] = view.holders
     assert "test_a_program_gets_what_the_live_view_understands" in " ".join(holder.borrowed_at)

@@ -22,6 +22,9 @@ from dbkit.pool import interrupting
 
 from .helpers import Admin, Task, at_rest, eventually
 
+pytestmark = pytest.mark.filterwarnings("ignore:<psycopg.ServerCursor:ResourceWarning")
+"""psycopg 3 does not close a cursor at the server whose statement was interrupted, and says so when it is collected."""
+
 SLEEP = "SELECT pg_sleep(300)"
 SOON = 30.0
 """Seconds within which it must come on the busiest machine; without us it takes 300."""
@@ -189,6 +192,7 @@ def test_a_child_has_a_descriptor_of_its_own(shared_database: str) -> None:
         db.execute_query("SELECT 1")
         child = os.fork()
         if child == 0:
+            faulthandler.dump_traceback_later(60, exit=True)
             assert signal.set_wakeup_fd(-1) == -1
             def press():
                 while not db2.execute_query(
@@ -213,7 +217,7 @@ def test_a_child_has_a_descriptor_of_its_own(shared_database: str) -> None:
 
 
 def run(url: str, script: str) -> None:
-    prologue = "import os, sys\nfrom dbkit import DatabaseConnectionManager\n"
+    prologue = "import faulthandler, os, sys\nfrom dbkit import DatabaseConnectionManager\n"
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", prologue + textwrap.dedent(script), url],
         capture_output=True, text=True, timeout=120, check=False,

@@ -18,7 +18,7 @@ from dbkit.pool import slot
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.liveness import make_peek
-from dbkit.runtime.threads import ThreadRuntime
+from dbkit.runtime.waits import BoundedWait
 
 from .helpers import QUIET, Admin, at_rest, engine_on, eventually, locked, pid_of, stale, unique
 
@@ -262,25 +262,20 @@ def test_a_borrower_with_time_to_spare_gets_another_after_a_ping_that_hangs(
 
 
 def test_a_ping_that_is_answered_is_left_alone_by_its_watch(shared_database: str, monkeypatch: pytest.MonkeyPatch):
-    rung: list[float] = []
-    original = ThreadRuntime.call_at
+    made: list[BoundedWait] = []
 
-    def soon(runtime: ThreadRuntime, when: float, ring: Any) -> None:
-        def note() -> None:
-            ring()
-            rung.append(when)
+    class Noted(BoundedWait):
+        def __init__(self, at: float, give_up: Any) -> None:
+            super().__init__(at, give_up)
+            made.append(self)
 
-        original(runtime, min(when, time.monotonic() + 0.05), note)
-
+    monkeypatch.setattr(slot, "BoundedWait", Noted)
     with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
-        with engine.connect() as connection:
-            pid = pid_of(connection)
-        monkeypatch.setattr(ThreadRuntime, "call_at", soon)
         held = engine.raw_connection()
         record: Any = held._connection_record
         assert record.answers(engine.pool)
-        eventually(lambda: rung)
-        assert pid_of(held) == pid
+        made[0].come_due()  # too late
+        assert not made[0].given_up
         held.cursor().execute("SELECT 1")
         held.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import gc
 import itertools
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
@@ -13,6 +14,7 @@ import pytest
 
 from dbkit.runtime import background
 from dbkit.runtime.background import Clock
+from dbkit.runtime.bell import Bell
 
 from .helpers import PATIENCE, eventually, strike_at_line
 
@@ -51,6 +53,9 @@ def test_alarms_ring_in_the_order_of_their_times():
 def test_an_earlier_alarm_wakes_a_clock_that_sleeps_until_a_later_one():
     clock = Clock()
     clock.at(time.monotonic() + 3600, lambda: None)
+    bell = clock._sleeper()
+    sleepers = lambda: [f for f in sys._current_frames().values() if f.f_code is Bell.wait.__code__]  # noqa: E731
+    eventually(lambda: any(frame.f_locals["self"] is bell for frame in sleepers()))
     assert rings_at_once(clock)
 
 

@@ -18,6 +18,9 @@ from dbkit.runtime import waits
 
 from ..pool.helpers import Admin, Task, at_rest, eventually
 
+pytestmark = pytest.mark.filterwarnings("ignore:<psycopg.ServerCursor:ResourceWarning")
+"""psycopg 3 cannot close a cursor at the server whose connection is lost, and says so when it is collected."""
+
 SECONDS = 2.0
 SLEEP = "SELECT pg_sleep(1000)"
 

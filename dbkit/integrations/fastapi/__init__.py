@@ -11,7 +11,8 @@
     def add(movie: NewMovie, session: SessionDep) -> None:
         session.add(Movie(title=movie.title))
 
-From the extra ``fastapi``.
+From the extra ``fastapi``. ``metrics_router(PoolCollector(db))`` needs the extra ``prometheus``, too, and is in
+``dbkit.integrations.fastapi.metrics``.
 """
 
 from dbkit.integrations.fastapi.dependencies import SessionDep, database, session_dependency

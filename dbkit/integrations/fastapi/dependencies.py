@@ -12,10 +12,13 @@ from starlette.requests import HTTPConnection
 from dbkit.errors import DbkitError
 from dbkit.integrations.fastapi.life import STATE
 from dbkit.manager import DatabaseConnectionManager
+from dbkit.runtime.endpoints import current as endpoint
 
 
-def database(connection: HTTPConnection) -> DatabaseConnectionManager:
+async def database(connection: HTTPConnection) -> DatabaseConnectionManager:
     """The application's manager: ``db: Annotated[DatabaseConnectionManager, Depends(database)]``.
+
+    From here on, what the request borrows counts for its route in ``pool.profile()``.
 
     Raises:
         DbkitError: the application was not given one, or its lifespan has not run.
@@ -27,7 +30,13 @@ def database(connection: HTTPConnection) -> DatabaseConnectionManager:
             "dbkit.integrations.fastapi. In tests, enter the client (`with TestClient(app) as client:`), since only "
             "then the lifespan runs"
         )
+    route = connection.scope.get("route")
+    if route is not None:  # in the request's own context, which its threads get a copy of
+        endpoint.set(f"{connection.scope.get('method', 'WEBSOCKET')} {route.path}")
     return manager
+
+
+Database = Annotated[DatabaseConnectionManager, Depends(database)]
 
 
 def session_dependency(
@@ -51,9 +60,8 @@ def session_dependency(
 
 def _opens_session(
     *, read_only: bool, isolation_level: str | None, timeout: float | None
-) -> Callable[[HTTPConnection], Iterator[Session]]:
-    def session(connection: HTTPConnection) -> Iterator[Session]:
-        manager = database(connection)
+) -> Callable[[Database], Iterator[Session]]:
+    def session(manager: Database) -> Iterator[Session]:
         with manager.session_scope(read_only=read_only, isolation_level=isolation_level, timeout=timeout) as opened:
             yield opened
 

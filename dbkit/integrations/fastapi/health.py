@@ -10,15 +10,15 @@ import logging
 import os
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse
 
 from dbkit.errors import MigrationError
-from dbkit.integrations.fastapi.dependencies import database
+from dbkit.integrations.fastapi.dependencies import Database
 from dbkit.manager import DatabaseConnectionManager
 from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 logger = logging.getLogger("dbkit.fastapi")
-
-Database = Annotated[DatabaseConnectionManager, Depends(database)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,18 +13,16 @@ from importlib.resources import files
 from typing import Annotated, Any, Final
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Header
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dbkit.errors import Fault, SettingsError
-from dbkit.integrations.fastapi.dependencies import database
+from dbkit.integrations.fastapi.dependencies import Database
 from dbkit.live.view import PoolView
 from dbkit.manager import DatabaseConnectionManager
 
 SHORTEST_TOKEN: Final = 16
 """Characters. What can be guessed is no token."""
-
-Database = Annotated[DatabaseConnectionManager, Depends(database)]
 
 
 def pool_router(*, token: str, name: str = "", prefix: str = "") -> APIRouter:
@@ -67,7 +65,7 @@ def pool_router(*, token: str, name: str = "", prefix: str = "") -> APIRouter:
 def _picture(db: DatabaseConnectionManager, name: str) -> dict[str, Any]:
     pool = db.pool
     stats = pool.stats()
-    view = PoolView.of(stats, pool.holders(), name=name, pid=os.getpid())
+    view = PoolView.of(stats, pool.holders(), name=name, pid=os.getpid(), profile=pool.profile())
     return {
         **view.to_dict(),
         "leak_after": pool.policy.leak_after,
