@@ -20,7 +20,7 @@ from benchmarks.rows import GROUPS, ROWS, chosen
 
 JSON = Path("build/bench.json")
 ORDER = tuple(row.name for row in ROWS)
-PACKAGES = ("sqlalchemy", "psycopg2-binary", "psycopg", "psycopg-pool", "dbutils")
+PACKAGES = ("sqlalchemy", "psycopg2-binary", "psycopg", "psycopg-pool", "dbutils", "asyncpg")
 
 
 def _minutes(rows: Sequence[Row], quick: int) -> str:

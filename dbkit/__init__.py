@@ -21,9 +21,18 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from dbkit.manager import DatabaseConnectionManager
+    from dbkit.manager_asyncio import AsyncDatabaseConnectionManager
     from dbkit.naming import NAMING_CONVENTION
     from dbkit.pool.elastic import ElasticPool
-    from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolClosedError, PoolTimeoutError
+    from dbkit.pool.elastic_asyncio import AsyncElasticPool
+    from dbkit.pool.errors import (
+        ConnectCancelledError,
+        DeadlineExceeded,
+        LineFullError,
+        PoolClosedError,
+        PoolTimeoutError,
+        TwoLoopsError,
+    )
     from dbkit.runtime.endpoints import endpoint
     from dbkit.session.errors import CommitOutcomeUnknown, ResultUnreadableError
     from dbkit.session.result import QueryResult
@@ -44,9 +53,18 @@ _HOMES = {
         "SettingsError",
     ),
     "dbkit.manager": ("DatabaseConnectionManager",),
+    "dbkit.manager_asyncio": ("AsyncDatabaseConnectionManager",),
     "dbkit.naming": ("NAMING_CONVENTION",),
     "dbkit.pool.elastic": ("ElasticPool",),
-    "dbkit.pool.errors": ("DeadlineExceeded", "LineFullError", "PoolClosedError", "PoolTimeoutError"),
+    "dbkit.pool.elastic_asyncio": ("AsyncElasticPool",),
+    "dbkit.pool.errors": (
+        "ConnectCancelledError",
+        "DeadlineExceeded",
+        "LineFullError",
+        "PoolClosedError",
+        "PoolTimeoutError",
+        "TwoLoopsError",
+    ),
     "dbkit.runtime.endpoints": ("endpoint",),
     "dbkit.session.errors": ("CommitOutcomeUnknown", "ResultUnreadableError"),
     "dbkit.session.result": ("QueryResult",),
@@ -56,7 +74,10 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "NAMING_CONVENTION",
+    "AsyncDatabaseConnectionManager",
+    "AsyncElasticPool",
     "CommitOutcomeUnknown",
+    "ConnectCancelledError",
     "CredentialError",
     "DatabaseConnectionManager",
     "DatabaseSettings",
@@ -77,6 +98,7 @@ __all__ = [
     "QueryResult",
     "ResultUnreadableError",
     "SettingsError",
+    "TwoLoopsError",
     "endpoint",
 ]
 

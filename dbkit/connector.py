@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import logging
 import time
-from _thread import get_ident
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dbkit.credentials.base import Token, checked_proof, text_of, without_tracebacks
 from dbkit.credentials.errors import CredentialError
@@ -26,6 +27,7 @@ from dbkit.diagnosis.rejection import is_rejection  # not lazily: a process out 
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.creator import Creator
 from dbkit.runtime.forks import connecting
+from dbkit.runtime.who import who
 from dbkit.settings.secret import Secret
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from dbkit.settings import DatabaseSettings
 
 logger = logging.getLogger("dbkit.credentials")
+
+T = TypeVar("T")
 
 GRACE: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
 """Seconds between further tries of a login that worked before and is now rejected, 3 s in all, for a rotation to get
@@ -104,7 +108,7 @@ class Connector(Creator):
         self._failures = failures
         self._worked = False
         self._trying_again: set[int] = set()
-        """The threads whose login was rejected and is tried again."""
+        """The threads or tasks whose login was rejected and is tried again."""
         if credential is not None and credential.gives_tokens:
             self._admit_tokens()
 
@@ -157,20 +161,20 @@ class Connector(Creator):
         credential = self._credential
         if credential is None:
             return self._connected(None)
-        proof = self._admitted(credential.current())
+        proof = self._admitted(self._ask(credential.current))
         try:
             connection = self._connected(proof)
         except self._failures as error:
             if credential.fixed or not is_rejection(error):
                 raise
-            self._trying_again.add(get_ident())
+            self._trying_again.add(who())
             try:
                 connection = self._once_more(credential, proof, error)
             except BaseException:
                 self._worked = False  # the next ones are told at once, until a login succeeds
                 raise
             finally:
-                self._trying_again.discard(get_ident())
+                self._trying_again.discard(who())
         self._worked = True
         return connection
 
@@ -178,8 +182,8 @@ class Connector(Creator):
         """Log in with another password or token than the rejected one, or raise ``error``, or one like it."""
         grace = GRACE if self._worked and is_refusal(error) else ()
         for delay in (0.0, *grace):
-            time.sleep(delay)
-            fresh = credential.renewed(rejected)
+            self._pause(delay)
+            fresh = self._ask(partial(credential.renewed, rejected))
             if fresh is None and not delay:
                 continue  # there is no other yet
             logger.info("%s rejected the login; once more, with what %r gives now", self._target, credential)
@@ -194,7 +198,7 @@ class Connector(Creator):
 
     def _connected(self, proof: Secret | Token | None) -> Any:
         try:
-            with connecting():
+            with self._gate():
                 return self._connect(**self._params, **self._revealed(proof))
         except UnicodeEncodeError:
             pass  # its `object` is all that was to be sent
@@ -215,6 +219,19 @@ class Connector(Creator):
         reason = fault_of_certificate(str(host), int(port or _DEFAULT_PORT), str(authorities))
         if reason is not None:
             _add_line(error, f"the server's certificate was refused: {reason} (sslrootcert={authorities})")
+
+    # ---- what differs on an event loop
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the credential, which may block."""
+        return question()
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _gate(self) -> AbstractContextManager[None]:
+        """Around the driver's own connecting: what a fork waits for."""
+        return connecting()
 
     def _revealed(self, proof: Secret | Token | None) -> dict[str, str]:
         revealed = {key: secret.reveal() for key, secret in self._secrets.items()}

@@ -15,16 +15,19 @@ from sqlalchemy import URL, Connection, create_engine, exc
 from dbkit.connector import Connector, origins
 from dbkit.core.policy import NAMES
 from dbkit.credentials.resolve import choose
-from dbkit.drivers import dbapi_module, for_dialect
+from dbkit.drivers import connect_failures, dbapi_module, for_dialect
 from dbkit.drivers.bounded import bound_statements
 from dbkit.drivers.commits import check_commits
-from dbkit.errors import Fault
+from dbkit.errors import Fault, SettingsError
 from dbkit.pool.elastic import ElasticPool
+from dbkit.pool.internals import creator_of
+from dbkit.settings.sources import DEFAULT
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from dbkit.credentials.resolve import Given
+    from dbkit.pool.base import BasePool
     from dbkit.settings import DatabaseSettings
 
 _OURS = frozenset({"creator", "module", "pool", "poolclass", "pool_size", "max_overflow", "pool_timeout", *NAMES})
@@ -39,9 +42,14 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def build_engine(
-    settings: DatabaseSettings, *, credential: Given | None = None, engine_options: Mapping[str, Any] = _EMPTY
+    settings: DatabaseSettings,
+    *,
+    credential: Given | None = None,
+    engine_options: Mapping[str, Any] = _EMPTY,
+    on_loop: bool = False,
 ) -> Engine:
-    """An engine for PostgreSQL whose pool is an ``ElasticPool`` with the policy of ``settings``.
+    """An engine for PostgreSQL, on an ``ElasticPool`` with the policy of ``settings``; if ``on_loop``, on an
+    ``AsyncElasticPool``.
 
     Opens no connection. The driver is ``settings.driver``. ``engine.url`` tells where the engine connects to, without
     any secret or driver option.
@@ -53,6 +61,7 @@ def build_engine(
             ``json_serializer``, ``hide_parameters``, ``execution_options``, ``plugins``, ``pool_pre_ping``, ...
             ``connect_args`` goes to the driver's ``connect`` beside the settings, for what is no libpq parameter
             (``cursor_factory``, psycopg2's ``connection_factory``, psycopg 3's ``prepare_threshold``).
+        on_loop: for an event loop: ``AsyncEngine(build_engine(..., on_loop=True))``.
 
     Raises:
         sqlalchemy.exc.ArgumentError: an engine option that the settings decide.
@@ -79,9 +88,10 @@ def build_engine(
     chosen = choose(settings, credential)
     if chosen is not None and not chosen.fixed:
         params.setdefault("gssencmode", "disable")  # else Kerberos would take the place of TLS
-    dbapi = dbapi_module(settings.driver)
+    driver = _driver(settings, on_loop=on_loop)
+    dbapi_module(driver)
     of_the_dialect: dict[str, Any] = {}
-    connector = Connector(
+    connector = (_async_connector() if on_loop else Connector)(
         settings.target,
         {**params, **arguments},
         secrets,
@@ -89,13 +99,13 @@ def build_engine(
         partial(_refusal, settings),
         origins=origins(settings, chosen if credential is not None else None),
         connect=lambda **given: for_dialect(engine.dialect).connect(**(of_the_dialect | given)),
-        failures=(dbapi.Error, UnicodeDecodeError),
+        failures=connect_failures(driver),
     )
     policy = asdict(settings.policy)
-    engine = create_engine(
-        _url(settings),
+    engine = _create(
+        _url(settings, driver),
+        on_loop=on_loop,
         creator=connector,
-        poolclass=ElasticPool,
         pool_timeout=policy.pop("timeout"),  # create_engine's word for it
         **policy,
         **options,
@@ -105,6 +115,40 @@ def build_engine(
     # With psycopg 3 the dialect asks each connection to share its adapters (JSON, hstore, ...); psycopg2's does not.
     of_the_dialect.update(engine.dialect.create_connect_args(URL.create(engine.url.drivername))[1])
     return engine
+
+
+def _create(url: URL, *, on_loop: bool, **arguments: Any) -> Engine:
+    if not on_loop:
+        return create_engine(url, poolclass=ElasticPool, **arguments)
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from dbkit.pool.elastic_asyncio import AsyncElasticPool
+
+    return create_async_engine(url, poolclass=AsyncElasticPool, **arguments).sync_engine
+
+
+def _async_connector() -> type[Connector]:
+    from dbkit.connector_asyncio import AsyncConnector
+
+    return AsyncConnector
+
+
+def _driver(settings: DatabaseSettings, *, on_loop: bool) -> str:
+    """The driver that connects.
+
+    Raises:
+        SettingsError: the one that the settings name is for engines of the other kind.
+    """
+    driver, origin = settings.driver, settings.origin("driver")
+    if on_loop and driver == "psycopg2":
+        if origin == DEFAULT:
+            return "psycopg"
+        reason = "psycopg2 cannot serve an event loop: use psycopg or asyncpg"
+    elif not on_loop and driver == "asyncpg":
+        reason = "asyncpg serves event loops only: use AsyncDatabaseConnectionManager, or another driver"
+    else:
+        return driver
+    raise SettingsError([Fault("driver", reason, repr(driver), origin)])
 
 
 def _refusal(settings: DatabaseSettings) -> Fault | None:
@@ -120,7 +164,7 @@ def _refusal(settings: DatabaseSettings) -> Fault | None:
     return Fault("sslmode", f"no token is sent to {settings.target}: {reason}", shown, settings.origin("sslmode"))
 
 
-def _url(settings: DatabaseSettings) -> URL:
+def _url(settings: DatabaseSettings, driver: str) -> URL:
     """The URL to show. Several hosts and socket folders stand in its query, as SQLAlchemy writes them."""
     host, port = settings.host, settings.port
     query: dict[str, str] = {}
@@ -131,7 +175,7 @@ def _url(settings: DatabaseSettings) -> URL:
             query["port"] = str(port) if "," in str(port) else ",".join([str(port)] * count)
         host = port = None
     return URL.create(
-        f"postgresql+{settings.driver}",
+        f"postgresql+{driver}",
         username=settings.username,
         host=host,
         port=int(port) if port is not None else None,
@@ -184,7 +228,7 @@ def warm_up(engine: Engine, timeout: float | None = None) -> None:
         PoolTimeoutError: they were not there in time.
     """
     try:
-        cast("ElasticPool", engine.pool).warm_up(timeout)
+        cast("BasePool", engine.pool).open_minimum(timeout)
     except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)
 
@@ -201,6 +245,6 @@ def rotate(engine: Engine) -> None:
     Raises:
         CredentialError: no fresh token is to be had; nothing was changed.
     """
-    pool = cast("ElasticPool", engine.pool)
-    cast("Connector", pool._creator).renew()
+    pool = cast("BasePool", engine.pool)
+    cast("Connector", creator_of(pool)).renew()
     pool.drain()

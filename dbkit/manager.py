@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from dbkit import engine as _engine
-from dbkit.core.policy import NAMES, PoolNumbers
+from dbkit import manager_arguments as arguments
+from dbkit.core.policy import PoolNumbers
 from dbkit.credentials.base import without_tracebacks
 from dbkit.settings import DatabaseSettings
 from dbkit.work import Work
@@ -70,11 +71,16 @@ class DatabaseConnectionManager(Work):
         engine_options: Mapping[str, Any] | None = None,
         **numbers: Unpack[PoolNumbers],
     ) -> None:
-        wrong = _wrong_keyword("DatabaseConnectionManager()", numbers)
+        wrong = arguments.wrong_keyword("DatabaseConnectionManager()", numbers)
         # Any of these may hold a password in the clear, and error trackers record the locals of a traceback's frames:
         # they are given away before anything can fail, and the frames below are taken out of what is raised.
         given = [
-            (connection_details, _overrides(numbers, credential, allow_insecure_token), credential, engine_options)
+            (
+                connection_details,
+                arguments.overrides(numbers, credential, allow_insecure_token),
+                credential,
+                engine_options,
+            )
         ]
         del connection_details, numbers, credential, engine_options
         if wrong is not None:
@@ -130,9 +136,11 @@ class DatabaseConnectionManager(Work):
             SettingsError: naming everything that is wrong, a missing file or section too.
             TypeError: as for the constructor.
         """
-        wrong = _wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
+        wrong = arguments.wrong_keyword("DatabaseConnectionManager.from_ini()", numbers)
         chosen = [None if isinstance(credential, str) else credential]
-        given = [(_overrides(numbers, credential, allow_insecure_token), engine_options)]  # as in the constructor
+        given = [
+            (arguments.overrides(numbers, credential, allow_insecure_token), engine_options)
+        ]  # as in the constructor
         del numbers, credential, engine_options
         if wrong is not None:
             given.clear()
@@ -265,24 +273,3 @@ class DatabaseConnectionManager(Work):
         if not hasattr(self, "_engine"):  # a debugger or an error tracker looks at a constructor that failed
             return f"<{type(self).__name__}, not set up>"
         return f"<{type(self).__name__} {self._settings.target}, {self.pool.status()}>"
-
-
-def _overrides(numbers: PoolNumbers, credential: object, allow_insecure_token: bool | None) -> dict[str, Any]:
-    """The settings that the arguments of a call give."""
-    overrides: dict[str, Any] = dict(numbers)
-    if allow_insecure_token is not None:
-        overrides["allow_insecure_token"] = allow_insecure_token
-    if isinstance(credential, str):
-        overrides["credential"] = credential
-    return overrides
-
-
-def _wrong_keyword(function: str, numbers: Mapping[str, object]) -> str | None:
-    """The message about a keyword that there is not; None if all are known. Type checkers tell it before."""
-    wrong = next((name for name in numbers if name not in NAMES), None)
-    if wrong is None:
-        return None
-    from dbkit.settings.hints import meant_keyword  # only for a mistake
-
-    hint = meant_keyword(wrong, ("credential", "allow_insecure_token", "warm", "engine_options", *NAMES))
-    return f"{function} got an unexpected keyword argument '{wrong}'" + (f"; {hint}" if hint else "")

@@ -41,6 +41,15 @@ class Work:
         self._engine = engine
         self._sessions = _session.make_sessions(engine)
 
+    @property
+    def session_class(self) -> type[Session]:
+        """The class of its sessions, which carries what ``settings_for`` and ``deadline`` do at each transaction."""
+        return self._sessions.class_
+
+    def configure_sessions(self, **options: Any) -> None:
+        """Set options of the sessions made from now on, as ``sessionmaker.configure`` does."""
+        self._sessions.configure(**options)
+
     def execute_query(
         self,
         query: str | Executable,

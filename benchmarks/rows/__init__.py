@@ -10,6 +10,7 @@ from benchmarks.rows import (
     crowds,
     idle,
     imports,
+    on_loop,
     query,
     scale,
     statistics,
@@ -29,6 +30,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "copy": (copy.ROW,),
     "imports": (imports.ROW,),
     "idle": (idle.ROW,),
+    "asyncio": on_loop.ROWS,
 }
 
 ROWS: tuple[Row, ...] = tuple(row for rows in GROUPS.values() for row in rows)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbkit.core.stats import PoolStats
 
 OWN_HOLD = (
-    "\nThe waiting thread itself holds one of them: code that borrows a second connection while it keeps the first "
+    "\nThe waiting {kind} itself holds one of them: code that borrows a second connection while it keeps the first "
     "locks itself out when the pool is full. Pass the first one down, or give it back first."
 )
 
@@ -76,15 +76,16 @@ def describe(
     return Standstill(counts=counts, cause=cause, held_since=held_since)
 
 
-def why_timed_out(timeout: float, standstill: Standstill, *, asking: int, began: float) -> str:
+def why_timed_out(timeout: float, standstill: Standstill, *, asking: int, began: float, kind: str = "thread") -> str:
     """The message of a ``PoolTimeoutError``: counts, settings, and what or who is in the way.
 
     Args:
         timeout: the seconds that were waited.
         standstill: the pool at a moment of that wait.
-        asking: the number of the thread that wanted a connection.
+        asking: the number of the borrower that wanted a connection.
         began: when it began to wait. A connection that came into its hands later was not in its own way.
+        kind: what the borrower is called: ``thread`` or ``task``.
     """
     waits_for_itself = standstill.held_since.get(asking, began) < began
     text = f"no connection within timeout={timeout:g} s: {standstill.counts}{standstill.cause}"
-    return text + OWN_HOLD if waits_for_itself else text
+    return text + OWN_HOLD.format(kind=kind) if waits_for_itself else text

@@ -88,18 +88,35 @@ def places(calls: Sequence[Call], libraries: tuple[str, ...]) -> tuple[str, ...]
     return tuple(str(call) for call in (own or calls)[:PLACES])
 
 
+class Seen(NamedTuple):
+    """A borrower, as its runtime sees it now.
+
+    Attributes:
+        name: the thread's or task's.
+        calls: where it is, innermost call first; empty if that is not known.
+        ended: it has ended.
+        kind: ``thread`` or ``task``.
+    """
+
+    name: str
+    calls: tuple[Call, ...]
+    ended: bool
+    kind: str = "thread"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Holder:
     """Who has a connection.
 
     Attributes:
-        thread: the borrowing thread's name.
-        thread_id: its number (``threading.get_ident()``).
+        thread: the borrowing thread's name; in an ``AsyncElasticPool`` the task's.
+        thread_id: its number (``threading.get_ident()``, or ``id`` of the task).
         seconds: how long the connection has been out.
         where: where that thread is now, innermost call of the user's own code first, as ``function (file:line)``;
             empty if it has ended, or if that is not known: CPython 3.11 tells of the 100 youngest threads only.
         borrowed_at: where it borrowed, likewise; empty in a pool without ``leak_after``.
         ended: the thread has ended and kept its connection.
+        kind: ``thread``, or ``task`` in an ``AsyncElasticPool``.
     """
 
     thread: str
@@ -108,11 +125,12 @@ class Holder:
     where: tuple[str, ...] = ()
     borrowed_at: tuple[str, ...] = ()
     ended: bool = False
+    kind: str = "thread"
 
     def __str__(self) -> str:
         text = f"{self.thread} for {self.seconds:.1f} s"
         if self.ended:
-            text += ", the thread has ended"
+            text += f", the {self.kind} has ended"
         elif self.where:
             text += f", now at {' < '.join(self.where[:2])}"
         if self.borrowed_at:

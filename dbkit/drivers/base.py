@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -50,6 +50,10 @@ class Driver:
         can_ask_for_writer: whether ``is_writer`` works.
         has_autocommit: whether the session layer may switch ``autocommit`` and read ``transaction``, and so send one
             statement in one round trip.
+        reads_by_itself: whether the driver reads its sockets without being asked, so that a connection that was lost
+            may be closed already, and its descriptor another's.
+        tells_failed: whether ``transaction`` knows a transaction that an error aborted. Else ``commit`` tells.
+        takes_several_commands: whether one text may hold several, where no parameter is bound.
         hears_interrupts: whether Ctrl-C gets through while the driver waits for the server.
         placeholders: the letters that may follow ``%`` where a sequence of values is bound.
     """
@@ -57,6 +61,9 @@ class Driver:
     can_discard: bool = False
     can_ask_for_writer: bool = False
     has_autocommit: bool = False
+    reads_by_itself: bool = False
+    tells_failed: bool = True
+    takes_several_commands: bool = True
     placeholders: str = "s"
     hears_interrupts: bool = True
 
@@ -164,6 +171,11 @@ class Driver:
         """End a transaction that the driver may have begun for a statement of ours. Sends nothing if there is none."""
         connection.rollback()
 
+    def commit(self, connection: Any) -> bool:
+        """Commit, and say whether the server did: it rolls an aborted transaction back without an error."""
+        connection.commit()
+        return True
+
     def discard_session(self, connection: Any) -> bool:
         """Clear what a rollback leaves: ``SET``, ``SET ROLE``, temporary tables, advisory locks, ``LISTEN``, ...
 
@@ -195,8 +207,18 @@ class Driver:
 
     def error_for_read_only(self, connection: Any) -> Exception:
         """The driver's own error for a server that lets nobody write, in libpq's words."""
-        error: Exception = connection.OperationalError("session is read-only (the pool was made with require_writer)")
+        return self.operational_error(connection, "session is read-only (the pool was made with require_writer)")
+
+    def operational_error(self, connection: Any, text: str) -> Exception:
+        """The driver's own ``OperationalError`` with this text."""
+        dbapi = getattr(connection, "dbapi", connection)  # SQLAlchemy's adapters name their module
+        error: Exception = dbapi.OperationalError(text)
         return error
+
+    def connection_of(self, cursor: Any) -> Any:
+        """The connection of a cursor, as the pool has it."""
+        adapter = getattr(cursor, "_adapt_connection", None)
+        return cursor.connection if adapter is None else adapter
 
     # ---- how the connection behaves, on the client's side
 
@@ -241,6 +263,26 @@ class Driver:
         """Whether the connection was closed by ``close()``, rather than lost."""
         return False
 
+    # ---- the end, of connections on an event loop
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        """The coroutine that ends the transaction that is open, to be run in a task; None where there is none such."""
+        return None
+
+    def end(self, connection: Any) -> None:
+        """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
+
+        Raises:
+            the driver's error: it could not be closed in order. ``terminate`` it.
+        """
+        connection.close()
+
+    def terminate(self, connection: Any) -> None:
+        """Let go of the connection at once, without waiting for anything: from anywhere, also after its loop."""
+        force = getattr(connection, "_terminate_force_close", None)  # what SQLAlchemy's adapters have
+        if force is not None:
+            force()
+
     def _cannot(self, what: str) -> NoReturn:
         raise NotImplementedError(f"the driver {self.name} cannot {what}")
 
@@ -256,7 +298,7 @@ def check_support(driver: Driver, *, reset: str, require_writer: bool) -> list[F
     Returns:
         One fault for each; empty if the driver can do all of it.
     """
-    needs = f"needs psycopg2 or psycopg 3, and this pool's driver is {driver.name}: dbkit does not know how to"
+    needs = f"needs psycopg2, psycopg 3 or asyncpg, and this pool's driver is {driver.name}: dbkit does not know how to"
     faults = []
     if reset == "discard" and not driver.can_discard:
         faults.append(Fault("reset", f"{needs} clear its sessions", repr(reset)))

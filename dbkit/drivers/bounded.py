@@ -147,7 +147,7 @@ def run_bounded(driver: Driver, connection: Any, timeout: float | None, call: Ca
     with bounded(driver, connection, timeout) as wait:
         result = call(*arguments)
     if wait.lost:
-        error: Exception = connection.OperationalError("the server answered too late; the connection was given up")
+        error = driver.operational_error(connection, "the server answered too late; the connection was given up")
         wait.mark(error)
         raise error
     return result
@@ -189,7 +189,7 @@ def _bounded_execution(driver: Driver, execute: Callable[..., None], *, each: bo
             execute(cursor, statement, *more)
         else:
             timeout = for_text(statement, timeout)
-            run_bounded(driver, cursor.connection, timeout, execute, cursor, statement, *more)
+            run_bounded(driver, driver.connection_of(cursor), timeout, execute, cursor, statement, *more)
 
     return bounded_execute
 

@@ -43,7 +43,10 @@ def check_commits(dialect: Dialect) -> None:
             connection.rollback()
             raise nothing_committed()
         try:
-            commit(dbapi_connection)
+            if driver.tells_failed:
+                commit(dbapi_connection)
+            elif not driver.commit(connection):
+                raise nothing_committed()
         except dialect.loaded_dbapi.Error as error:
             if before is Transaction.OPEN and (
                 not driver.is_open(connection) or dialect.is_disconnect(error, connection, None)

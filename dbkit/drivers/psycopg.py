@@ -131,8 +131,7 @@ class PsycopgDriver(LibpqDriver):
         connection.server_cursor_factory = state.server_cursor_factory
         connection.prepare_threshold = state.prepare_threshold
         connection.prepared_max = state.prepared_max
-        if _registered(connection.adapters) != state.registered:
-            connection._adapters = AdaptersMap(state.adapters)  # nothing public takes a registration back
+        restore_adapters(connection, state)
         if state.encoding and connection.pgconn.parameter_status(b"client_encoding") != state.encoding:
             self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.encoding.decode())}'")
         connection.autocommit = state.autocommit
@@ -153,6 +152,12 @@ class PsycopgDriver(LibpqDriver):
 
     def closed_by_borrower(self, connection: Any) -> bool:
         return bool(connection.closed and not connection.broken)
+
+
+def restore_adapters(connection: Any, state: PsycopgState) -> None:
+    """Take back what was registered for this connection alone."""
+    if _registered(connection.adapters) != state.registered:
+        connection._adapters = AdaptersMap(state.adapters)  # nothing public takes a registration back
 
 
 def _registered(adapters: AdaptersMap) -> tuple[Any, ...]:

@@ -208,9 +208,7 @@ class LedgerDriver(Pool):
             case Check(slot):
                 spawned = self._runtime.spawn(partial(jobs.check, self, slot), None)
             case Close(slot, reason):
-                close = partial(jobs.close, self, slot, reason)
-                if close_here or not self._runtime.spawn(close, None):
-                    close()
+                self._close(partial(jobs.close, self, slot, reason), here=close_here)
         if not spawned:
             todo.appendleft(action)
             if not self._no_thread:
@@ -222,6 +220,15 @@ class LedgerDriver(Pool):
             self._runtime.call_at(monotonic() + TRY_AGAIN, partial(_ring, self._ref, monotonic()))
         self._no_thread = not spawned
         return spawned
+
+    def _close(self, close: Callable[[], None], *, here: bool) -> None:
+        """Have a connection closed: by the caller, or by a job of its own if one can be started."""
+        if here or not self._runtime.spawn(close, None):
+            close()
+
+    def _failure(self, slot: PooledSlot, error: BaseException) -> BaseException:
+        """The error to tell of, for a connection attempt that ended with this one."""
+        return error
 
     # ---- a slot that its holder connects again (``pre_ping``, a ``checkout`` event)
 
@@ -257,7 +264,7 @@ class LedgerDriver(Pool):
         self._set_alarm()
 
     def _leaked(self, slot: PooledSlot, now: float) -> None:
-        [holder] = find_holders([slot.borrow], now)
+        [holder] = find_holders([slot.borrow], now, self._runtime.look_at)
         logger.warning(
             "%s: a connection has been out for %.1f s, longer than leak_after: %s",
             log_label(self),
@@ -291,12 +298,12 @@ class LedgerDriver(Pool):
         return self._step(lambda ledger: ledger.stats())
 
     def holders(self) -> tuple[Holder, ...]:
-        """Who has a connection: thread, for how long, and where that thread is now. The oldest first."""
+        """Who has a connection: thread or task, for how long, and where that is now. The oldest first."""
         return self._holders(monotonic())
 
     def _holders(self, now: float) -> tuple[Holder, ...]:
         borrows = self._step(lambda ledger: [slot.borrow for slot in ledger.slots if slot.state is State.IN_USE])
-        return find_holders(borrows, now)
+        return find_holders(borrows, now, self._runtime.look_at)
 
 
 def _nothing(_: object) -> None:

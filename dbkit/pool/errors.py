@@ -41,6 +41,14 @@ class PoolClosedError(DbkitError, exc.InvalidRequestError):
     """The pool (or its manager) was closed for good; nothing can be borrowed from it any more."""
 
 
+class TwoLoopsError(DbkitError, exc.InvalidRequestError):
+    """A pool was used from a second event loop, while the first one, which has its connections, is not closed."""
+
+
+class ConnectCancelledError(DbkitError, exc.InvalidRequestError):
+    """The pool's own task was cancelled in which a connection was opened: all tasks of the loop were, perhaps."""
+
+
 class PoolSettingsError(SettingsError, exc.ArgumentError):
     """An argument of a pool cannot be used. A ``SettingsError`` that is SQLAlchemy's ``ArgumentError`` too."""
 

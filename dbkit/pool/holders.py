@@ -1,14 +1,13 @@
 """Who has the connections: the question at 3 a.m., answered in the error itself.
 
-Nothing is recorded at a borrow but the thread's number; where that thread *is now* is read from the interpreter when
-the question is asked. Where it borrowed is known only to a pool with ``leak_after``.
+Nothing is recorded at a borrow but the number of the thread or task; where that *is now* its runtime finds out when the
+question is asked. Where it borrowed is known only to a pool with ``leak_after``.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 from _thread import allocate_lock, get_ident
 from functools import cache
 from pathlib import Path
@@ -16,10 +15,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from dbkit.core.holding import Borrow, Holder, calls_of, places
-from dbkit.runtime.stacks import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from dbkit.core.holding import Seen
 
 T = TypeVar("T")
 
@@ -30,31 +30,39 @@ PATIENCE: Final = 1.0
 """Seconds to wait for a report that another thread makes, before making one's own."""
 
 _LIBRARIES: Final = (
-    "sqlalchemy", "psycopg2", "psycopg", "dbkit", "threading", "contextlib",
+    "sqlalchemy", "psycopg2", "psycopg", "asyncpg", "dbkit", "threading", "contextlib", "asyncio",
     "flask_sqlalchemy", "sqlmodel", "pandas", "alembic",
 )  # fmt: skip
 """The packages between the user's own code and the pool."""
 
 
-def find_holders(borrows: Iterable[Borrow], now: float) -> tuple[Holder, ...]:
-    """Name the holders, the oldest borrow first. ``now`` is on the clock of the borrows."""
+def find_holders(
+    borrows: Iterable[Borrow], now: float, look_at: Callable[[Collection[int]], Mapping[int, Seen]]
+) -> tuple[Holder, ...]:
+    """Name the holders, the oldest borrow first.
+
+    Args:
+        borrows: what the pool knows of its connections that are out.
+        now: the moment, on the clock of the borrows.
+        look_at: the runtime's.
+    """
     oldest_first = sorted(borrows, key=lambda borrow: borrow.since)
     if not oldest_first:
         return ()
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    stacks = look_at({borrow.thread_id for borrow in oldest_first})
-    known = stacks.calls if stacks.complete else names
+    seen = look_at({borrow.thread_id for borrow in oldest_first})
     libraries = _library_files()
     return tuple(
         Holder(
-            thread=names.get(borrow.thread_id, f"thread {borrow.thread_id}"),
+            thread=holder.name,
             thread_id=borrow.thread_id,
             seconds=now - borrow.since,
-            where=places(stacks.calls.get(borrow.thread_id, ()), libraries),
+            where=places(holder.calls, libraries),
             borrowed_at=places(calls_of(borrow.site), libraries),
-            ended=borrow.thread_id not in known,
+            ended=holder.ended,
+            kind=holder.kind,
         )
         for borrow in oldest_first
+        for holder in (seen[borrow.thread_id],)
     )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy.pool.base import _AsyncConnDialect as AsyncStandIn
 from sqlalchemy.pool.base import _ConnectionRecord as ConnectionRecord
-from sqlalchemy.pool.base import reset_none
+from sqlalchemy.pool.base import reset_commit, reset_none, reset_rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 __all__ = [
+    "AsyncStandIn",
     "ConnectionRecord",
     "construction_of",
     "creator_of",
@@ -26,7 +28,9 @@ __all__ = [
     "logging_name_of",
     "ping",
     "record_of",
+    "reset_commit",
     "reset_none",
+    "reset_rollback",
 ]
 
 

@@ -17,6 +17,7 @@ from dbkit.core.log_fields import fields
 from dbkit.core.reasons import CloseReason
 from dbkit.diagnosis.outage import is_refusal
 from dbkit.events import Closed, Opened, OpenFailed
+from dbkit.pool.errors import ConnectCancelledError
 from dbkit.pool.internals import log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
 from dbkit.runtime.deadlines import current as current_deadline
@@ -40,7 +41,7 @@ def connect(pool: LedgerDriver, slot: PooledSlot) -> None:
     except BaseException as error:  # noqa: BLE001 - of any kind: it goes to the one that waits
         if deadline is not None:
             deadline.connected()
-        _failed(pool, slot, error, began)
+        _failed(pool, slot, pool._failure(slot, error), began)
     else:
         if deadline is not None:
             deadline.connected()
@@ -76,7 +77,8 @@ def _failed(pool: LedgerDriver, slot: PooledSlot, error: BaseException, began: f
         return trouble.failures, before == 0 and trouble.rounds > 0 and not told
 
     failures, is_news = pool._step(step)
-    (logger.warning if is_news else logger.debug)(
+    loud = is_news and not isinstance(error, ConnectCancelledError)
+    (logger.warning if loud else logger.debug)(
         "%s: connecting failed: %s",
         log_label(pool),
         str(error).strip() or type(error).__name__,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dbkit.core.borrowing import Next, Trust, Wait, trust
 from dbkit.core.explain import Standstill, describe, why_timed_out
@@ -27,7 +26,6 @@ from dbkit.pool.internals import creator_of, log_label, logging_name_of
 from dbkit.pool.liveness import is_silent
 from dbkit.pool.profiling import ProfilingPool
 from dbkit.runtime.deadlines import current as current_deadline
-from dbkit.runtime.stacks import call_site
 
 if TYPE_CHECKING:
     import weakref
@@ -42,6 +40,9 @@ if TYPE_CHECKING:
     from dbkit.runtime.base import Waiter
 
 logger = logging.getLogger("dbkit.pool")
+
+A_MOMENT: Final = 0.005
+"""Seconds before a deadline at which a borrow that ends counts as ended by it: both moments are read one by one."""
 
 _borrow_timeout: ContextVar[tuple[weakref.ref[Any], float] | None] = ContextVar("dbkit_borrow_timeout", default=None)
 """How long the borrow under way may take, and from which pool, where that is not the pool's ``timeout``."""
@@ -121,7 +122,7 @@ class LendingPool(ProfilingPool):
         return slot
 
     def _borrower(self) -> Borrower:
-        site = call_site(sys._getframe(2)) if self._remembers_where else ()
+        site = self._runtime.call_site() if self._remembers_where else ()
         return Borrower(self._runtime.who(), site, None if self._until_sample > 0 else self._begin_sample())
 
     def _know_more_of(self, slot: PooledSlot, holder: Caller) -> None:
@@ -209,9 +210,9 @@ class LendingPool(ProfilingPool):
     def _raise_timeout(self, began: float, waited: float) -> NoReturn:
         """Raise the error of a borrower whose time is up. Those that time out together share one look at the pool."""
         standstill = self._report.get(began, self._describe)
-        message = why_timed_out(waited, standstill, asking=self._runtime.who(), began=began)
+        message = why_timed_out(waited, standstill, asking=self._runtime.who(), began=began, kind=self._runtime.kind)
         deadline = current_deadline.get()
-        if deadline is not None and deadline.left() <= 0:
+        if deadline is not None and deadline.left() <= A_MOMENT:
             spent = deadline.spent(in_line_since=began)
             raise DeadlineExceeded(
                 f"the deadline of {deadline.seconds:g} s is past: {spent}. {message}",

@@ -38,7 +38,13 @@ def make_peek(driver: Driver, connection: Any) -> Peek | None:
         return None
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return poll.poll
+    if not driver.reads_by_itself:
+        return poll.poll
+
+    def peek(milliseconds: int) -> list[tuple[int, int]]:
+        return poll.poll(milliseconds) if driver.is_open(connection) else [(descriptor, select.POLLHUP)]
+
+    return peek
 
 
 def ask(driver: Driver, connection: Any, dialect: Dialect) -> bool:

@@ -149,7 +149,7 @@ def stamping(create: _CreatorWRecFnType, creator: object, pool_ref: weakref.ref[
         again = slot if slot is not None and slot.state is State.IN_USE else None
         generation = pool._reopening() if again is not None and pool is not None else 0
         began = monotonic()
-        if gated:
+        if gated or (pool is not None and pool._is_asyncio):  # libpq holds no lock between two steps of a connect
             connection = create(rec)
         else:
             with connecting():

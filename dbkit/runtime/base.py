@@ -1,8 +1,8 @@
 """The five verbs of a runtime: a lock, a waiter, spawn a job, call at a time, who am I.
 
 Pools are written against these protocols alone. ``threads.py`` fulfils them with threads, and with the greenlets of
-gevent and eventlet. An event loop can fulfil them with tasks: no verb hands out a thread, and only ``Waiter.wait``
-waits.
+gevent and eventlet; ``loop.py`` with the tasks of an event loop. No verb hands out a thread, and only ``Waiter.wait``
+waits. Whoever borrows can be named: the runtime knows where its borrowers are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from dbkit.core.types import Waiter as WaiterInLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
     from contextvars import Context
     from types import TracebackType
+
+    from dbkit.core.holding import CallSite, Seen
 
 
 class OwnedLock(Protocol):
@@ -57,6 +59,11 @@ class Runtime(Protocol):
     """Carries a pool. Safe to use from any thread, and, but for ``Waiter.wait``, inside the garbage collector."""
 
     @property
+    def kind(self) -> str:
+        """What a borrower is called: ``thread`` or ``task``."""
+        ...
+
+    @property
     def who(self) -> Callable[[], int]:
         """Call it for the number of the caller: the thread or, on an event loop, the task. Unique while that lives."""
         ...
@@ -90,4 +97,12 @@ class Runtime(Protocol):
 
         An alarm cannot be taken back: let ``ring`` find out whether it is still wanted.
         """
+        ...
+
+    def look_at(self, numbers: Collection[int]) -> Mapping[int, Seen]:
+        """Where the borrowers with these numbers are now: one entry for each, also for those that have ended."""
+        ...
+
+    def call_site(self) -> CallSite:
+        """The calls that led the caller here, innermost first. Keeps no local variable alive."""
         ...

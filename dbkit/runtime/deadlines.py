@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from contextvars import ContextVar
 from time import monotonic
 
 from dbkit.core.deadlines import TimeSpent, grace, overlap, spend
+from dbkit.runtime.who import who
 
 
 class Deadline:
@@ -42,7 +42,7 @@ class Deadline:
         self._waiting = self._connecting = self._statements = 0.0
         self._connect_began = self._connect_ended = self._began
         self._sent: dict[int, float] = {}
-        """By thread: since when a statement is under way."""
+        """By thread or task: since when a statement is under way."""
 
     def left(self) -> float:
         """Seconds left; 0 or less when it is past."""
@@ -71,16 +71,16 @@ class Deadline:
         return until - since - connecting, connecting
 
     def sending(self) -> bool:
-        """This thread sends a statement now. False if it is in the midst of one."""
-        me = get_ident()
+        """This thread or task sends a statement now. False if it is in the midst of one."""
+        me = who()
         if me in self._sent:
             return False
         self._sent[me] = monotonic()
         return True
 
     def answered(self) -> None:
-        """The statement of this thread is over, well or not."""
-        sent = self._sent.pop(get_ident(), None)
+        """The statement of this thread or task is over, well or not."""
+        sent = self._sent.pop(who(), None)
         if sent is not None:
             self._statements += monotonic() - sent
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import _thread
 import logging
+import sys
+import threading
 from contextvars import Context
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from dbkit.core.holding import Seen
 from dbkit.errors import PatchedTooLateError
 from dbkit.runtime import background, interrupts
 from dbkit.runtime.bell import Bell
 from dbkit.runtime.locks import GreenLock, ThreadLock
+from dbkit.runtime.stacks import call_site, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
+    from dbkit.core.holding import CallSite
     from dbkit.runtime.base import OwnedLock
 
 logger = logging.getLogger("dbkit.pool")
@@ -54,6 +59,8 @@ class ThreadRuntime:
     """
 
     __slots__ = ("who",)
+
+    kind: ClassVar = "thread"
 
     def __init__(self) -> None:
         self.who: Final[Callable[[], int]] = _thread.get_ident
@@ -90,6 +97,20 @@ class ThreadRuntime:
     def call_at(self, when: float, ring: Callable[[], None]) -> None:
         """Call ``ring`` at this time of the monotonic clock, on the thread of the process's one clock."""
         background.clock.at(when, ring)
+
+    def look_at(self, numbers: Collection[int]) -> Mapping[int, Seen]:
+        """Where these threads are now. See ``Runtime.look_at``."""
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        stacks = look_at(numbers)
+        known = stacks.calls if stacks.complete else names
+        return {
+            number: Seen(names.get(number, f"thread {number}"), stacks.calls.get(number, ()), number not in known)
+            for number in numbers
+        }
+
+    def call_site(self) -> CallSite:
+        """The calls that led here. See ``Runtime.call_site``."""
+        return call_site(sys._getframe(1))
 
 
 def _do(job: Callable[[], None]) -> None:

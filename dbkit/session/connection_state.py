@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from dbkit.drivers import for_connection, for_dialect
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.drivers.bounded import bounded
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 logger = logging.getLogger("dbkit.session.scopes")
+
+_AS_IT_IS: Final = {"no_parameters": True}
+"""Execution options for commands without parameters."""
 
 IN_TRANSACTION = frozenset({Transaction.ACTIVE, Transaction.OPEN, Transaction.FAILED})
 
@@ -40,9 +48,21 @@ def restore(driver: Driver, connection: Any, state: Any) -> bool:
 
 
 def send(connection: Any, command: str) -> None:
-    """Send a command that has no parameters and no result."""
+    """Send commands that have no parameters and no result, separated by semicolons, to a driver's connection."""
     cursor = connection.cursor()
     try:
-        cursor.execute(command)
+        for one in one_by_one(for_connection(connection), command):
+            cursor.execute(one)
     finally:
         cursor.close()
+
+
+def run_commands(connection: Connection, commands: str) -> None:
+    """As ``send``, on a connection of SQLAlchemy's."""
+    for one in one_by_one(for_dialect(connection.dialect), commands):
+        connection.exec_driver_sql(one, execution_options=_AS_IT_IS)
+
+
+def one_by_one(driver: Driver, commands: str) -> Sequence[str]:
+    """The texts to send: one round trip for all, where the driver takes several commands at once."""
+    return (commands,) if driver.takes_several_commands else commands.split("; ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
@@ -15,6 +15,7 @@ from dbkit.drivers.commits import lost_at_commit
 from dbkit.pool.errors import DeadlineExceeded
 from dbkit.pool.lending import refuse_bad_seconds
 from dbkit.runtime.deadlines import Deadline, current
+from dbkit.session.connection_state import run_commands
 from dbkit.session.open_scopes import open_here
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 TIMED_OUT = frozenset({"57014", "55P03"})
 """SQLSTATEs ``query_canceled`` and ``lock_not_available``: how the server ends what takes too long."""
-
-AS_IT_IS: Final = {"no_parameters": True}
-"""Execution options for commands without parameters."""
 
 _BEGUN, _WATCHED = "dbkit begun", "dbkit watched"
 """Keys of a session's ``info``: its connection in the transaction under way, and the one that is watched."""
@@ -152,7 +150,7 @@ def watch(connection: Connection, *, given: float | None, otherwise: float | Non
         if is_worn(wanted, latest[0]) and within.get_transaction() is transaction:
             telling[0] = True
             try:
-                within.exec_driver_sql(limit(wanted), execution_options=AS_IT_IS)
+                run_commands(within, limit(wanted))
             finally:
                 telling[0] = False
             latest[0] = wanted

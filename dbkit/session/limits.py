@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc
 
 from dbkit.drivers.bounded import TIMEOUT, for_text, run_bounded
-from dbkit.session.deadlines import AS_IT_IS, by_deadline, limit, time_left
+from dbkit.session.connection_state import run_commands
+from dbkit.session.deadlines import by_deadline, limit, time_left
 from dbkit.session.scope_settings import check_timeout
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def impose_limits(connection: Connection) -> None:
     driver_connection: Any = connection.connection.dbapi_connection
     if getattr(driver_connection, "autocommit", False):  # the pool puts it back
         driver_connection.autocommit = False
-    connection.exec_driver_sql(commands, execution_options=AS_IT_IS)
+    run_commands(connection, commands)
     timeout, _ = _asked.get() or (None, False)
     if timeout is not None:
         connection.execution_options(**{TIMEOUT: timeout})
@@ -68,7 +69,7 @@ def execute(driver: Driver, cursor: Any, sql: str, values: Any) -> None:
         the driver's error.
     """
     timeout, _ = _asked.get() or (None, False)
-    run_bounded(driver, cursor.connection, for_text(sql, timeout), cursor.execute, sql, values)
+    run_bounded(driver, driver.connection_of(cursor), for_text(sql, timeout), cursor.execute, sql, values)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Executable, Insert, TextClause, event, exc, t
 from dbkit.drivers import for_dialect
 from dbkit.session.batches import batches, with_first
 from dbkit.session.one_transaction import one_transaction
-from dbkit.session.placeholders import placeholder_fault
+from dbkit.session.placeholders import for_driver, placeholder_fault
 from dbkit.session.result import QueryResult
 from dbkit.session.tags import comment, tagged
 from dbkit.session.whole_result import WHOLE_RESULT, detached
@@ -105,7 +105,8 @@ class _Sender:
 
     def _send(self, connection: Connection, params: Any) -> Any:
         if isinstance(self._statement, str):
-            return connection.exec_driver_sql(self._statement, params, execution_options=WHOLE_RESULT)
+            sql = for_driver(self._statement, connection.dialect.paramstyle)
+            return connection.exec_driver_sql(sql, params, execution_options=WHOLE_RESULT)
         return connection.execute(self._statement, params, execution_options=WHOLE_RESULT)
 
     def _alike(self, row: Any) -> Any:

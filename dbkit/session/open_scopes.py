@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from dbkit.runtime.who import who
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenScope:
-    """A scope that is open. A context may be copied to another thread, which must not have its session."""
+    """A scope that is open. A context may be copied to another thread or task, which must not have its session."""
 
     sessions: sessionmaker[Session]
     session: Session
-    thread: int
+    borrower: int
 
 
 _open: ContextVar[tuple[OpenScope, ...]] = ContextVar("dbkit_open_scopes", default=())
@@ -28,7 +29,7 @@ _open: ContextVar[tuple[OpenScope, ...]] = ContextVar("dbkit_open_scopes", defau
 
 def enter(sessions: sessionmaker[Session], session: Session) -> OpenScope:
     """A scope opens here."""
-    opened = OpenScope(sessions, session, get_ident())
+    opened = OpenScope(sessions, session, who())
     _open.set((*_open.get(), opened))
     return opened
 
@@ -39,9 +40,9 @@ def leave(opened: OpenScope) -> None:
 
 
 def open_here() -> Iterator[OpenScope]:
-    """The scopes that are open in this context and on this thread, the innermost first."""
-    thread = get_ident()
-    return (scope for scope in reversed(_open.get()) if scope.thread == thread)
+    """The scopes that are open in this context and on this thread or task, the innermost first."""
+    me = who()
+    return (scope for scope in reversed(_open.get()) if scope.borrower == me)
 
 
 def innermost(sessions: sessionmaker[Session]) -> Session | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 
 
 def placeholder_fault(query: str, values: int, letters: str) -> str | None:
@@ -22,3 +23,14 @@ def placeholder_fault(query: str, values: int, letters: str) -> str | None:
     if expected != values:
         return f"placeholders in the text: {expected}, values given: {values}; {doubled}"
     return None
+
+
+def for_driver(query: str, paramstyle: str) -> str:
+    """A text with ``%s``, as a driver with these placeholders takes it: asyncpg counts them, ``$1``, ``$2``.
+
+    A text that has ``$1`` itself stays as it is.
+    """
+    if paramstyle != "numeric_dollar" or re.search(r"\$1\b", query):
+        return query
+    numbers = count(1)
+    return re.sub("%([s%])", lambda sign: "%" if sign[1] == "%" else f"${next(numbers)}", query)

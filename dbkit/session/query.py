@@ -25,7 +25,7 @@ from dbkit.session.errors import ResultUnreadableError
 from dbkit.session.limits import execute as execute_within_limits
 from dbkit.session.limits import impose_limits, is_limited, limited
 from dbkit.session.many import execute_list, execute_none, tag
-from dbkit.session.placeholders import placeholder_fault
+from dbkit.session.placeholders import for_driver, placeholder_fault
 from dbkit.session.result import QueryResult
 from dbkit.session.single_statement import single_statement
 from dbkit.session.tags import comment, tagged
@@ -187,8 +187,9 @@ def _numbered(engine: Engine, query: str, values: tuple[Any, ...], made: str) ->
     try:
         if _unobserved(engine):
             return _direct(engine, tagged(query, made, formatted=True), values)
+        sql = for_driver(query, engine.dialect.paramstyle)
         return _through_sqlalchemy(
-            engine, lambda connection: connection.exec_driver_sql(query, values, execution_options=WHOLE_RESULT), made
+            engine, lambda connection: connection.exec_driver_sql(sql, values, execution_options=WHOLE_RESULT), made
         )
     except (exc.DBAPIError, LookupError, TypeError, ValueError) as error:
         refused = error.orig if isinstance(error, exc.DBAPIError) else error

@@ -18,7 +18,9 @@ from sqlalchemy import Engine, event, exc
 from dbkit.core.deadlines import milliseconds
 from dbkit.drivers.bounded import TIMEOUT
 from dbkit.pool.lending import refuse_bad_seconds
-from dbkit.session.deadlines import AS_IT_IS, limit, note_begin, time_left
+from dbkit.session.connection_state import run_commands
+from dbkit.session.deadlines import limit, note_begin, time_left
+from dbkit.session.placeholders import for_driver
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -177,7 +179,7 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
     if options is not None:
         settings.update(options.settings)
     if seconds is not None and not settings:
-        connection.exec_driver_sql(limit(seconds), execution_options=AS_IT_IS)
+        run_commands(connection, limit(seconds))
     if timeout is not None:
         connection.execution_options(**{TIMEOUT: timeout})
     note_begin(session, connection, timeout=timeout, left=left)
@@ -186,4 +188,4 @@ def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:
             settings = dict.fromkeys(("statement_timeout", "lock_timeout"), str(milliseconds(seconds))) | settings
         calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
         values = tuple(part for setting in settings.items() for part in setting)
-        connection.exec_driver_sql(f"SELECT {calls}", values)
+        connection.exec_driver_sql(for_driver(f"SELECT {calls}", connection.dialect.paramstyle), values)

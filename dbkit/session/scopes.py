@@ -182,6 +182,7 @@ def _commit(driver: Driver, connection: Any) -> None:
         return  # as it may; that rolled back
     if driver.transaction(connection) is Transaction.FAILED:
         raise nothing_committed()
-    connection.commit()
+    if not driver.commit(connection):
+        raise nothing_committed()
     if driver.transaction(connection) in IN_TRANSACTION:  # autocommit, and a BEGIN of the borrower's
         send(connection, "COMMIT")

@@ -120,5 +120,5 @@ class single_statement:  # noqa: N801 - used as a verb, like contextlib's
                 send(connection, "ROLLBACK")
             else:
                 connection.rollback()
-        except connection.Error:
+        except self._dialect.loaded_dbapi.Error:
             connection.close()

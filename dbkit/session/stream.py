@@ -11,6 +11,7 @@ from dbkit.drivers import for_dialect
 from dbkit.drivers.bounded import run_bounded
 from dbkit.session.many import tag
 from dbkit.session.one_transaction import one_transaction
+from dbkit.session.placeholders import for_driver
 from dbkit.session.query import positional, template
 from dbkit.session.tags import comment
 from dbkit.session.templates import is_template
@@ -133,4 +134,4 @@ def _execute(connection: Connection, query: str | Executable, params: Any) -> Cu
         return connection.exec_driver_sql(query, execution_options={"no_parameters": True})
     if isinstance(params, Mapping):
         return connection.execute(text(query), params)
-    return connection.exec_driver_sql(query, params)
+    return connection.exec_driver_sql(for_driver(query, connection.dialect.paramstyle), params)

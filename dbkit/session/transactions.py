@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
@@ -16,6 +15,7 @@ from sqlalchemy import event, exc
 from dbkit.core.retrying import Failure, judge, next_pause
 from dbkit.drivers import sqlstate_of
 from dbkit.runtime.deadlines import current
+from dbkit.runtime.pausing import pause
 from dbkit.session.deadlines import deadline, exceeded
 from dbkit.session.errors import CommitOutcomeUnknown
 from dbkit.session.scope_settings import check_timeout
@@ -161,4 +161,4 @@ def _pause(retry: int, retries: int, took: float, failure: Failure, last: exc.DB
         last.add_note(f"run_in_transaction gave up after {retry} attempts.")
         raise last
     logger.info("a transaction is run again in %.3f s (%s; retry %d of %d)", seconds, failure.value, retry, retries)
-    time.sleep(seconds)
+    pause(seconds)

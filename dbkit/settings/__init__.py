@@ -5,10 +5,10 @@
 
 Sources, strongest first: keyword arguments; a URL or mapping; ``DATABASE_URL`` and ``DB_*``; a ``.env`` file; an INI
 section; the program's ``defaults``; and what no source sets is left to libpq. Keys: ``host``, ``port``, ``username``
-(``user``), ``password``, ``database`` (``dbname``, ``name``), ``driver`` (``psycopg2`` or ``psycopg``), libpq's other
-parameters by libpq's names, and the numbers of ``PoolPolicy`` (``min_conn`` and ``max_conn`` are ``min_size`` and
-``max_size``). A variable is ``DB_`` and the key in capitals. ``docs/decisions/settings-sources.md`` tells which source
-may fill in what another leaves out.
+(``user``), ``password``, ``database`` (``dbname``, ``name``), ``driver`` (``psycopg2``, ``psycopg`` or
+``asyncpg``), libpq's other parameters by libpq's names, and the numbers of ``PoolPolicy`` (``min_conn`` and
+``max_conn`` are ``min_size`` and ``max_size``). A variable is ``DB_`` and the key in capitals.
+``docs/decisions/settings-sources.md`` tells which source may fill in what another leaves out.
 
 The login is a ``password``; or ``password_file``, a file that holds it, read once; or a ``credential``, asked at each
 connection attempt: ``azure``, ``aws``, ``gcp`` (a token; ``credential_scope`` for Azure and GCP), or ``file``

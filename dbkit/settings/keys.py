@@ -14,7 +14,7 @@ IDENTITY = ("host", "port", "database", "username", "password")
 """Who connects to what. libpq has other names for two of them: ``dbname`` and ``user``."""
 
 DRIVER = "driver"
-"""Which driver connects: ``psycopg2``, or ``psycopg`` (psycopg 3)."""
+"""Which driver connects: ``psycopg2``, ``psycopg`` (psycopg 3), or ``asyncpg`` on an event loop."""
 
 CREDENTIAL = "credential"
 IDENTITY_ENABLED = "identity_enabled"
@@ -98,7 +98,7 @@ NUMBERS = MappingProxyType(
 
 CHOICES = MappingProxyType(
     {
-        DRIVER: ("psycopg2", "psycopg"),
+        DRIVER: ("psycopg2", "psycopg", "asyncpg"),
         CREDENTIAL: ("password", "azure", "aws", "gcp", "file"),
         "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
         "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),

@@ -117,7 +117,7 @@ def _take_scheme(parts: Parts, scheme: str) -> str | None:
         return "is not a PostgreSQL URL; it should begin with postgresql://"
     if driver and driver not in CHOICES[DRIVER]:
         forms = "postgresql+psycopg2:// (or postgresql://), or with postgresql+psycopg://"
-        return f"asks for the driver {driver}; dbkit has psycopg2 and psycopg: begin it with {forms}"
+        return f"asks for the driver {driver}; dbkit has psycopg2, psycopg and asyncpg: begin it with {forms}"
     parts.add(DRIVER, driver)
     return None
 

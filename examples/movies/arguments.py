@@ -20,6 +20,7 @@ examples:
   python -m examples.movies --movies movies.json         the movies of a file
   python -m examples.movies --count 5000 --seconds 3     a short look
   python -m examples.movies --threads 64 --max-size 5    a long line before a small pool
+  python -m examples.movies --async                      200 tasks on an event loop
   DATABASE_URL=postgresql://me@db/shop python -m examples.movies
 
 On a server of yours it adds its tables (movies, users, orders, order_items) and customers called
@@ -33,7 +34,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments, or show what is wrong with them and leave with code 2.
 
     Returns:
-        ``movies``, ``count``, ``as_of``, ``report``, ``threads``, ``seconds``, ``min_size``, ``max_size``.
+        ``movies``, ``count``, ``as_of``, ``report``, ``threads``, ``on_loop``, ``seconds``, ``min_size``, ``max_size``.
     """
     parser = argparse.ArgumentParser(
         prog="python -m examples.movies",
@@ -47,13 +48,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--as-of", metavar="YEAR", type=whole(1888), help="the year the file was made, by which release years in the "
         "future are told (default: by its dates)")  # fmt: skip
     add("--report", metavar="FILE", type=Path, help="write all that was wrong with the file's records here, as CSV")
-    add("--threads", metavar="N", type=whole(1), default=16, help="so many at work at once (default 16)")
+    add("--threads", metavar="N", type=whole(1), help="so many at work at once (default 16, or 200 tasks)")
+    add("--async", dest="on_loop", action="store_true", help="on an event loop: tasks in place of threads")
     add("--seconds", metavar="S", type=_seconds, default=8.0, help="for so long (default 8)")
     add("--min-size", metavar="N", type=whole(0), help="the pool's minimum (default: DB_MIN_CONN, or 2)")
     add("--max-size", metavar="N", type=whole(1), help="the pool's maximum (default: DB_MAX_CONN, or 10)")
     options = parser.parse_args(arguments)
     if options.movies is None and (options.as_of is not None or options.report is not None):
         parser.error("--as-of and --report are about a file: give --movies FILE")
+    if options.threads is None and not options.on_loop:
+        options.threads = 16
     return options
 
 

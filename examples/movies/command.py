@@ -100,6 +100,10 @@ def open_database(settings: DatabaseSettings) -> DatabaseConnectionManager:
 
 def demonstrate(options: argparse.Namespace, intake: Intake, settings: DatabaseSettings, screen: Screen) -> int:
     """Migrate, load, work, and prove; return the exit code."""
+    if options.on_loop:
+        from examples.movies import on_loop
+
+        return on_loop.demonstrate(options, intake, settings, screen, prove, prepare)
     with ExitStack() as stack:
         server_side = stack.enter_context(ServerSide(settings))
         db = stack.enter_context(open_database(settings))
@@ -120,6 +124,13 @@ def demonstrate(options: argparse.Namespace, intake: Intake, settings: DatabaseS
         screen.progress(1, f"{outcome.seconds:.1f} s")
         report.show_outcome(outcome, max_size=most, screen=screen)
         return prove(db, server_side, outcome, most, screen.say)
+
+
+def prepare(settings: DatabaseSettings, intake: Intake, screen: Screen, ctrl_c: CtrlC) -> None:
+    """Migrate and load, with a manager that is closed afterwards."""
+    with open_database(settings) as db:
+        migrate(db, screen.say)
+        load(db, intake, screen, ctrl_c)
 
 
 def migrate(db: DatabaseConnectionManager, say: Callable[[str], None]) -> None:

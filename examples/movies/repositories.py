@@ -21,8 +21,8 @@ from dbkit.models import Repository
 from examples.movies.models import Movie, Order, OrderItem, User
 
 if TYPE_CHECKING:
-    from dbkit import DatabaseConnectionManager
     from dbkit.session.result import QueryResult
+    from dbkit.work import Work
 
 
 class OutOfStockError(Exception):
@@ -37,9 +37,9 @@ class OutOfStockError(Exception):
 class MoviesRepository(Repository[Movie]):
     """The movies and their copies."""
 
-    def __init__(self, db: DatabaseConnectionManager) -> None:
+    def __init__(self, db: Work) -> None:
         super().__init__(db, Movie)
-        self._db: DatabaseConnectionManager = db
+        self._db: Work = db
 
     def search(self, words: str, *, limit: int = 20) -> QueryResult:
         """Movies whose titles hold all these words, the greatest success first.
@@ -86,9 +86,9 @@ class MoviesRepository(Repository[Movie]):
 class UsersRepository(Repository[User]):
     """The customers."""
 
-    def __init__(self, db: DatabaseConnectionManager) -> None:
+    def __init__(self, db: Work) -> None:
         super().__init__(db, User)
-        self._db: DatabaseConnectionManager = db
+        self._db: Work = db
 
     def register(self, email: str, name: str) -> User:
         """Add a customer; the id is known afterwards.
@@ -132,7 +132,7 @@ class UsersRepository(Repository[User]):
 class OrdersRepository:
     """What customers buy."""
 
-    def __init__(self, db: DatabaseConnectionManager) -> None:
+    def __init__(self, db: Work) -> None:
         self._db = db
 
     def place(self, user_id: int, quantities: Mapping[int, int]) -> Order:

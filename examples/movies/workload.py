@@ -6,7 +6,7 @@ import itertools
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic, sleep
@@ -18,7 +18,8 @@ from examples.movies.repositories import MoviesRepository, OrdersRepository, Out
 from examples.movies.screen import Sample
 
 if TYPE_CHECKING:
-    from dbkit import DatabaseConnectionManager
+    from dbkit import AsyncDatabaseConnectionManager, DatabaseConnectionManager, PoolStats
+    from dbkit.work import Work
 
 CUSTOMERS = 100
 SAMPLE_EVERY = 0.1
@@ -60,11 +61,32 @@ class Outcome:
     wait_time: Histogram = field(default_factory=Histogram)
     use_time: Histogram = field(default_factory=Histogram)
 
+    def succeeded(self, name: str, result: object) -> None:
+        """An operation went through."""
+        self.done[name] += 1
+        self.queries += _statements(result)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """An operation failed."""
+        self.errors[name, f"{type(error).__name__}: {error}"] += 1
+
+    def finish(self, parts: Sequence[Outcome], seconds: float, before: PoolStats, after: PoolStats) -> None:
+        """Add up what all did, and what the pool counted meanwhile."""
+        self.seconds = seconds
+        self.borrows = after.borrows - before.borrows
+        self.wait_time = _between(before.wait_time, after.wait_time)
+        self.use_time = _between(before.use_time, after.use_time)
+        for part in parts:
+            self.queries += part.queries
+            self.done += part.done
+            self.errors += part.errors
+            self.sold_out += part.sold_out
+
 
 class Shop:
     """The three repositories on one manager, and what there is in them to ask for."""
 
-    def __init__(self, db: DatabaseConnectionManager) -> None:
+    def __init__(self, db: Work) -> None:
         self.movies = MoviesRepository(db)
         self.users = UsersRepository(db)
         self.orders = OrdersRepository(db)
@@ -132,7 +154,7 @@ def run(
         for thread in crew:
             thread.start()
         while True:
-            total.samples.append(_sample(db))
+            total.samples.append(sample(db))
             on_sample(monotonic() - began)
             if monotonic() >= began + seconds or not any(thread.is_alive() for thread in crew):
                 break
@@ -143,19 +165,10 @@ def run(
         for thread in crew:
             if thread.ident is not None:
                 thread.join(max(0.0, patience - monotonic()))
-    total.seconds = monotonic() - began
-    after = db.stats()
-    total.borrows = after.borrows - before.borrows
-    total.wait_time = _between(before.wait_time, after.wait_time)
-    total.use_time = _between(before.use_time, after.use_time)
+    total.finish(outcomes, monotonic() - began, before, db.stats())
     total.errors.update(
         (thread.name, f"still at work {PATIENCE} s after the end") for thread in crew if thread.is_alive()
     )
-    for outcome in outcomes:
-        total.queries += outcome.queries
-        total.done += outcome.done
-        total.errors += outcome.errors
-        total.sold_out += outcome.sold_out
     return total
 
 
@@ -173,11 +186,10 @@ def _work(shop: Shop, dice: Random, delay: float, stop: threading.Event, outcome
         except OutOfStockError:
             outcome.sold_out += 1
         except Exception as error:  # noqa: BLE001 - kept, and shown at the end
-            outcome.errors[name, f"{type(error).__name__}: {error}"] += 1
+            outcome.failed(name, error)
             failures += 1
         else:
-            outcome.done[name] += 1
-            outcome.queries += _statements(result)
+            outcome.succeeded(name, result)
             failures = 0
 
 
@@ -194,6 +206,7 @@ def _between(before: Histogram, after: Histogram) -> Histogram:
     return during
 
 
-def _sample(db: DatabaseConnectionManager) -> Sample:
+def sample(db: DatabaseConnectionManager | AsyncDatabaseConnectionManager) -> Sample:
+    """The pool at this moment."""
     stats = db.stats()
     return Sample(in_use=stats.in_use, idle=stats.idle, opening=stats.opening, waiting=stats.waiting)

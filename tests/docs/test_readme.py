@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 
@@ -66,6 +67,16 @@ def test_the_pool_alone(database):
     engine.dispose()
 
 
+def test_on_an_event_loop(users, database, capsys):
+    names: dict[str, object] = {"text": text}
+    block(PAGE, "AsyncDatabaseConnectionManager(url").run(names)
+    with DatabaseConnectionManager(database) as db:
+        db.execute_query("INSERT INTO users (name) VALUES ('Ada')")
+        asyncio.run(names["main"](database))  # type: ignore[operator]
+        assert db.execute_query("SELECT active FROM users").scalar() is False
+    assert capsys.readouterr().out == "Ada\n"
+
+
 def test_what_an_application_does_all_day(database):
     with DatabaseConnectionManager(database) as db:
         db.execute_query("CREATE TABLE films (name text PRIMARY KEY, price numeric)")
@@ -93,8 +104,15 @@ def test_a_server_of_ones_own():
 
 
 def test_no_block_is_left_out():
-    parts = ["db.migrate(", "run_migrations(", "poolclass=ElasticPool", "db.copy_rows(", "AzureCredential()",
-             "EmbeddedPostgres.start()"]  # fmt: skip
+    parts = [
+        "db.migrate(",
+        "run_migrations(",
+        "poolclass=ElasticPool",
+        "db.copy_rows(",
+        "AsyncDatabaseConnectionManager(url",
+        "AzureCredential()",
+        "EmbeddedPostgres.start()",
+    ]
     assert [one.code for one in blocks_of(PAGE) if one.language == "python"] == [
         block(PAGE, part).code for part in parts
     ]

@@ -49,8 +49,10 @@ def pid(connection: Any) -> int:
 def test_the_dialect_chooses(driver: Driver, driver_name: str):
     assert driver.name == driver_name
     assert driver is for_dialect(dialect(f"postgresql+{driver_name}"))
-    for other in ("sqlite", "postgresql+pg8000", "postgresql+asyncpg", "postgresql+psycopg_async"):
+    for other in ("sqlite", "postgresql+pg8000"):
         assert type(for_dialect(dialect(other))) is Driver
+    for name, kind in (("asyncpg", "AsyncpgDriver"), ("psycopg_async", "AsyncPsycopgDriver")):
+        assert type(for_dialect(dialect(f"postgresql+{name}"))).__name__ == kind
     assert type(for_dialect(DefaultDialect())) is Driver
 
 

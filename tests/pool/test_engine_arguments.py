@@ -122,7 +122,7 @@ class AsyncDialect(PGDialect_psycopg2):
 
 def test_an_asyncio_engine_refuses_it():
     registry.register("postgresql.seemingly_async", __name__, "AsyncDialect")
-    with pytest.raises(exc.ArgumentError, match="ElasticPool cannot be used with"):
+    with pytest.raises(exc.ArgumentError, match="use poolclass=AsyncElasticPool"):
         create_engine("postgresql+seemingly_async://nobody@localhost/nowhere", poolclass=ElasticPool)
 
 

@@ -202,7 +202,7 @@ def test_without_leak_after_nothing_is_recorded(shared_database: str, monkeypatc
     def never(*_: object) -> None:
         raise AssertionError("looked at the stack")
 
-    monkeypatch.setattr("dbkit.pool.lending.call_site", never)
+    monkeypatch.setattr("dbkit.runtime.threads.call_site", never)
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect() as connection:
             assert connection.connection._connection_record.holder == threading.get_ident()

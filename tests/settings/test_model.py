@@ -267,8 +267,8 @@ def refused_with_secrets(tmp_path):
     none: dict[str, str] = {}
     for url in (
         f"mysql://u:{CANARY}@h/d",
-        f"postgresql+asyncpg://u:{CANARY}@h:5432,g/d?password={CANARY}",
-        f"postgresql+asyncpg://u:a@b/{CANARY}@h/d",
+        f"postgresql+aiopg://u:{CANARY}@h:5432,g/d?password={CANARY}",
+        f"postgresql+aiopg://u:a@b/{CANARY}@h/d",
         f"mysql://u:{CANARY}",
         f"mysql://h/d?token={CANARY}",
         f"postgresql://u:{CANARY}",
@@ -284,7 +284,7 @@ def refused_with_secrets(tmp_path):
         f"postgresql://h/d?password={CANARY}%FF",
         f"postgresql://h/d?credential={CANARY}",
         f"postgresql://h/d?credential=file&password_file={CANARY}",
-        f"postgresql+asyncpg://h/d?credential={CANARY}&password_file={CANARY}",
+        f"postgresql+aiopg://h/d?credential={CANARY}&password_file={CANARY}",
         f"host=h password={CANARY}",
         CANARY,
     ):

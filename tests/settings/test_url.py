@@ -170,10 +170,14 @@ def test_no_text_breaks_the_reader(text):
 
 REFUSED = {
     "mysql://u:p@h/db": ("url", "not a PostgreSQL URL", "mysql://u:***@h/db"),
-    "postgresql+psycopg3://u:p@h/db": ("url", "dbkit has psycopg2 and psycopg", "postgresql+psycopg3://u:***@h/db"),
+    "postgresql+psycopg3://u:p@h/db": (
+        "url",
+        "dbkit has psycopg2, psycopg and asyncpg",
+        "postgresql+psycopg3://u:***@h/db",
+    ),
     "postgresql+psycopg2://h/db?driver=psycopg": ("driver", "says otherwise", "'psycopg'"),
     "postgresql://h/db?driver=pg8000": ("driver", "psycopg2, psycopg", "'pg8000'"),
-    "postgresql+asyncpg://u:p@h/db?ssl=x": ("url", "driver asyncpg", "postgresql+asyncpg://u:***@h/db?***"),
+    "postgresql+aiopg://u:p@h/db?ssl=x": ("url", "driver aiopg", "postgresql+aiopg://u:***@h/db?***"),
     "mysql://user:271828": ("url", "not a PostgreSQL URL", "mysql://user:***"),
     "mysql://u:p@h1:1,[::1]:2": ("url", "not a PostgreSQL URL", "mysql://u:***@h1:1,[::1]:2"),
     "mysql://u@h:1:2": ("url", "not a PostgreSQL URL", "mysql://***"),

@@ -1,0 +1,67 @@
+"""Tasks of an event loop: their numbers, and where they are now.
+
+Only the loop's own thread looks at stacks: there every other task stands still, at an ``await``. A task is then a chain
+of coroutines, each waiting for the next; the last of them may be SQLAlchemy's ``greenlet_spawn``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dbkit.core.holding import Call, Seen, calls_of
+from dbkit.runtime.stacks import DEPTH
+from dbkit.runtime.stacks import call_site as calls_below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dbkit.core.holding import CallSite
+
+
+def number() -> int:
+    """The number of the running task: unique while it lives."""
+    return id(asyncio.current_task())
+
+
+def look_at(numbers: Collection[int], loop: asyncio.AbstractEventLoop | None) -> Mapping[int, Seen]:
+    """Where the tasks with these numbers are now.
+
+    Asked from elsewhere than the loop's thread, it tells names alone.
+    """
+    found = {id(task): task for task in (asyncio.all_tasks(loop) if loop is not None else ())}
+    here = loop is not None and asyncio._get_running_loop() is loop
+    return {
+        one: Seen(task.get_name(), _calls(task) if here else (), ended=False, kind="task")
+        if (task := found.get(one)) is not None
+        else Seen(f"task {one:#x}", (), ended=True, kind="task")
+        for one in numbers
+    }
+
+
+def _calls(task: asyncio.Task[Any]) -> tuple[Call, ...]:
+    """Innermost first."""
+    if task is asyncio.current_task():
+        return calls_of(call_site())
+    calls: list[Call] = []
+    waits: Any = task.get_coro()
+    while waits is not None and len(calls) < DEPTH:
+        frame = getattr(waits, "cr_frame", None) or getattr(waits, "ag_frame", None) or getattr(waits, "gi_frame", None)
+        if frame is not None:
+            calls.append(Call(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno))
+        waits = (
+            getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
+        )
+    return tuple(reversed(calls))
+
+
+def call_site() -> CallSite:
+    """The calls that led the running task here, innermost first; through the greenlets that it runs in, too."""
+    site = calls_below(sys._getframe(1))
+    getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
+    above = getcurrent().parent if getcurrent is not None else None
+    while above is not None and above.gr_frame is not None and len(site) < 2 * DEPTH:
+        site += calls_below(above.gr_frame)
+        above = above.parent
+    return site
