@@ -69,14 +69,15 @@ async def _work_for(pool: LoopContender, sql: str, tasks: int, seconds: float) -
     end = perf_counter() + seconds
 
     async def work(me: int) -> None:
-        while (began := perf_counter()) < end:
+        while not done[me] or perf_counter() < end:  # a crowd may not all begin in time
+            began = perf_counter()
             connection = await pool.borrow()
             waits.append(perf_counter() - began)
             try:
                 await pool.run(connection, sql)
             finally:
                 await pool.give_back(connection)
-            done[me] += perf_counter() < end
+            done[me] += 1
 
     began = perf_counter()
     await asyncio.gather(*(work(me) for me in range(tasks)))
@@ -84,9 +85,9 @@ async def _work_for(pool: LoopContender, sql: str, tasks: int, seconds: float) -
         "throughput": sum(done) / (perf_counter() - began),
         "longest wait": max(waits),
         "median wait": median(waits),
-        "fairness": jain(done) if any(done) else 0.0,
+        "fairness": jain(done),
     }
-    return Reading(numbers, {WAITS: curve(waits), SHARES: fair_shares(done) if any(done) else []})
+    return Reading(numbers, {WAITS: curve(waits), SHARES: fair_shares(done)})
 
 
 def _crowd(
