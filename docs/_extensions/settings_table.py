@@ -15,6 +15,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from dbkit.core.policy import COUNTS, NAMES, OPTIONAL, PoolPolicy
+from dbkit.settings import DatabaseSettings
 from dbkit.settings.keys import (
     ALIASES,
     CHOICES,
@@ -31,6 +32,7 @@ from dbkit.settings.keys import (
     SWITCHES,
     VARIABLES,
 )
+from dbkit.settings.sources import DEFAULT
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -53,7 +55,7 @@ class Row:
         spellings: its other names there.
         variables: its variables, in the environment and in ``.env``; the plainest first.
         takes: which values it takes.
-        default: dbkit's own default; empty where it is libpq's.
+        default: dbkit's own, for a server over the network; ``libpq's`` where it is left to that.
     """
 
     key: str
@@ -103,7 +105,16 @@ def _default(key: str) -> str:
     if key in NAMES:
         value: Any = getattr(PoolPolicy(), key)
         return "none" if value is None else f"{value:g}"
-    return CHOICES[DRIVER][0] if key == DRIVER else ""
+    if key in SWITCHES:
+        return "false"
+    if key == DRIVER:
+        return CHOICES[DRIVER][0]
+    if key == MIGRATION_URL:
+        return "none"
+    settings = DatabaseSettings.load({"host": "db.example"}, environ={}, env_file=None)
+    if settings.origin(key) != DEFAULT:
+        return "libpq's"
+    return str(settings.options.get(key, getattr(settings, key, None) or "none"))
 
 
 class SettingsTable(SphinxDirective):
@@ -127,7 +138,7 @@ def _list_table(settings: tuple[Row, ...], *, is_of_pool: bool) -> list[str]:
     for row in settings:
         names = [f"``{name}``" for name in (row.key, *row.spellings)]
         variables = [f"``{name}``" for name in row.variables] or ["not read from the environment"]
-        cells = [", ".join(names), ", ".join(variables), row.takes, row.default or "libpq's, or none"]
+        cells = [", ".join(names), ", ".join(variables), row.takes, row.default]
         lines += _row((*cells, meaning(row.key)) if is_of_pool else cells)
     return [*lines, ""]
 

@@ -15,7 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,15 +103,16 @@ def pages() -> list[str]:
 
 
 @contextmanager
-def page_run(page: str, url: str, folder: Path) -> Iterator[dict[str, Any]]:
+def page_run(page: str, url: str, folder: Path, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Run a page's blocks in order, and give the names it made, for a block; then its managers and engines are closed.
 
     Args:
         page: from the root of the repository.
         url: of the database that the placeholder becomes, and ``DATABASE_URL`` is.
         folder: an empty one, which is the working folder and on ``sys.path``.
+        given: names that the page begins with.
     """
-    names: dict[str, Any] = {"__name__": "__page__"}
+    names: dict[str, Any] = {"__name__": "__page__", **given}
     try:
         for one in blocks_of(page):
             here = one.on(url)

@@ -47,7 +47,7 @@ def test_the_page_is_rendered_whole(metadata: Message):
 
     page = render(metadata.get_payload())
     assert page is not None
-    for text in ("<h1>dbkit</h1>", "<table>", "execute_query", "What it refuses to do"):
+    for text in (">dbkit<", "<table>", "execute_query", "What it refuses to do"):
         assert text in page
     assert "<script" not in page
     assert "benchmark: made by" not in page

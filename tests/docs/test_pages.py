@@ -31,6 +31,9 @@ PREPARED = {
 }
 """What is in a page's database before it; ``USERS`` where the page is not named."""
 
+WITH_A_MANAGER = {"docs/metrics.md"}
+"""Pages of fragments: they begin where a program has a ``db``."""
+
 USERS = (
     "CREATE TABLE users (id serial PRIMARY KEY, name text NOT NULL, active boolean NOT NULL DEFAULT true)",
     "INSERT INTO users (name) VALUES ('Ada'), ('Grace')",
@@ -44,7 +47,21 @@ def _application_migrates_and_is_ready(names: dict[str, Any]) -> None:
         assert db.execute_query("SELECT to_regclass('ix_users_name')").scalar() == "ix_users_name"
 
 
-AFTER = {"docs/howto/deploy.md": _application_migrates_and_is_ready}
+def _numbers_are_scraped(_: dict[str, Any]) -> None:
+    from prometheus_client import REGISTRY, generate_latest
+
+    from dbkit.metrics.prometheus import PoolCollector
+
+    assert b"db_client_connection_max" in generate_latest()
+    for collector in list(REGISTRY._collector_to_names):
+        if isinstance(collector, PoolCollector):
+            REGISTRY.unregister(collector)
+
+
+AFTER = {
+    "docs/howto/deploy.md": _application_migrates_and_is_ready,
+    "docs/metrics.md": _numbers_are_scraped,
+}
 """What a page's program is for, where that comes after its last line."""
 
 
@@ -71,7 +88,8 @@ def test_a_page_runs_as_one_program(page: str, database: str, program_folder: Pa
     with DatabaseConnectionManager(database) as prepared:
         for statement in PREPARED.get(page, USERS):
             prepared.execute_query(statement)
-    with page_run(page, database, program_folder) as names:
+    given = {"db": DatabaseConnectionManager(database)} if page in WITH_A_MANAGER else {}
+    with page_run(page, database, program_folder, given) as names:
         AFTER.get(page, lambda _: None)(names)
 
 

@@ -104,9 +104,15 @@ def test_a_server_of_ones_own():
 
 
 def test_no_block_is_left_out():
-    parts = ["db.migrate(", "run_migrations(", "poolclass=ElasticPool", "db.copy_rows(",
-             "AsyncDatabaseConnectionManager(url", "AzureCredential()",
-             "EmbeddedPostgres.start()"]  # fmt: skip
+    parts = [
+        "db.migrate(",
+        "run_migrations(",
+        "poolclass=ElasticPool",
+        "db.copy_rows(",
+        "AsyncDatabaseConnectionManager(url",
+        "AzureCredential()",
+        "EmbeddedPostgres.start()",
+    ]
     assert [one.code for one in blocks_of(PAGE) if one.language == "python"] == [
         block(PAGE, part).code for part in parts
     ]

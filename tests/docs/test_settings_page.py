@@ -57,6 +57,16 @@ def test_a_default_of_a_table_is_in_force(table: ModuleType):
         assert table.meaning(row.key), row.key
 
 
+def test_the_connections_defaults_are_those_in_force(table: ModuleType):
+    settings = DatabaseSettings.load({"host": "db.example"}, environ={}, env_file=None)
+    told = {row.key: row.default for row in table.rows() if row.key not in NAMES}
+    assert told["network_timeout"] == str(settings.network_timeout) == "30"
+    for key, value in settings.options.items():
+        assert told[key] == str(value)
+    assert told["host"] == told["sslmode"] == "libpq's"
+    assert told["allow_insecure_token"] == "false"
+
+
 def test_each_place_gives_the_origin_that_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("DB_MAX_SIZE=20\n")
