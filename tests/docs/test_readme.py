@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import warnings
 from decimal import Decimal
 
 import pytest
@@ -87,6 +88,19 @@ def test_what_an_application_does_all_day(database):
         assert db.pool.stats().in_use == 0
 
 
+def test_in_fastapi(users, database):
+    db = DatabaseConnectionManager(database)
+    names: dict[str, object] = {"db": db, "User": User}
+    block(PAGE, "lifespan=lifespan(db)").run(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would rather have another HTTP library
+        from fastapi.testclient import TestClient
+    with TestClient(names["app"]) as client:  # type: ignore[arg-type]
+        assert client.post("/users/Ada").status_code == 200
+        assert db.execute_query("SELECT name FROM users").scalar() == "Ada"
+        assert client.get("/readyz").status_code == 200
+
+
 def test_the_token(monkeypatch):
     monkeypatch.setattr("psycopg2.connect", lambda **_: pytest.fail("nobody asked"))
     names: dict[str, object] = {"DatabaseConnectionManager": DatabaseConnectionManager}
@@ -110,6 +124,7 @@ def test_no_block_is_left_out():
         "poolclass=ElasticPool",
         "db.copy_rows(",
         "AsyncDatabaseConnectionManager(url",
+        "lifespan=lifespan(db)",
         "AzureCredential()",
         "EmbeddedPostgres.start()",
     ]
