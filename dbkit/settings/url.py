@@ -76,7 +76,11 @@ def parse(secret: Secret) -> Parts:
     path, query = shape["path"] or "", shape["query"] or ""
     items = [item.partition("=") for item in query.split("&") if item]
     if "@" in path or (
-        "@" in query and any(not eq or _decoded_plus(k) is None or canonical(k) is None for k, eq, _ in items)
+        "@" in query
+        and (
+            (":" in path and not at)  # a user's name with a slash, then a password with a question mark
+            or any(not eq or _decoded_plus(k) is None or canonical(k) is None for k, eq, _ in items)
+        )
     ):
         reason = "cannot be read for certain; write / ? and @ within a name or a password as %2F %3F %40"
         parts.problems.append(("url", reason, f"{shape['scheme']}://{MASK}"))

@@ -158,8 +158,12 @@ def test_groups_and_rows_can_be_chosen_by_name_and_come_in_their_own_order() -> 
 
 
 def test_all_rows_together_are_bounded_in_time() -> None:
-    assert sum(row.seconds[0] for row in ROWS) <= 12 * 60
-    assert sum(row.seconds[1] for row in ROWS) <= 120
+    on_loop = GROUPS["asyncio"]
+    on_threads = [row for row in ROWS if row not in on_loop]
+    assert sum(row.seconds[0] for row in on_threads) <= 12 * 60
+    assert sum(row.seconds[0] for row in on_loop) <= 5 * 60
+    assert sum(row.seconds[1] for row in on_threads) <= 120
+    assert sum(row.seconds[1] for row in on_loop) <= 70
     assert all(row.runs[0] >= 3 for row in ROWS)
 
 

@@ -67,6 +67,9 @@ def test_environments(environ: dict[str, str]) -> None:
 
 @settings(max_examples=200)
 @given(words, words, words)
+@example("postgresql://postgresql://", "?sslmode=verify-full", "")
+@example("postgresql://", "?application_name=", "")
+@example("/", "?application_name=", "")
 def test_a_password_in_a_url_of_any_shape(before: str, between: str, after: str) -> None:
     """Only what stands where a password stands is one: ``user:...@``."""
     url = f"postgresql://user{before}:{CANARY}{between}@host{after}"

@@ -45,9 +45,12 @@ def served(app: Any) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Return a browser; skip where there is none, unless DBKIT_BROWSER_REQUIRED is set."""
+    """Return a browser; skip where there is none, unless DBKIT_BROWSER_REQUIRED is set.
+
+    For one module: as long as Playwright runs, an event loop runs on this thread, and no test can start one.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright

@@ -88,9 +88,7 @@ def test_the_count_of_changed_rows_is_right_or_unknown(database, mode):
     changed = update(movies).where(movies.c.id == text(":key")).values(name="y")
     assert execute_query(engine, changed, [{"key": n} for n in range(1, 300)]).rowcount == right
     more = [{"id": n, "name": ""} for n in range(1000, 4000)]
-    told = mode == "values_only" or not sqlalchemy.__version__.startswith(
-        "2.0."
-    )
+    told = mode == "values_only" or not sqlalchemy.__version__.startswith("2.0.")
     assert execute_query(engine, insert(movies), more).rowcount == (3000 if told else -1)
     engine.pool.close()
 
