@@ -24,6 +24,7 @@ from examples.movies.loading import load_movies
 from examples.movies.web import make_app
 
 from ..pool.helpers import Task, eventually
+from ..standby import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,8 +76,7 @@ def test_sixty_requests_at_once_leave_nothing_behind(client: Any, fresh_db: Data
 def test_it_is_served_until_ctrl_c() -> None:
     import urllib.request
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("DB_", "DATABASE_URL"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "examples.movies.serve", "--port", str(port), "--count", "50"],

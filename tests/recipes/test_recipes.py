@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from dbkit import DatabaseConnectionManager
 
 from ..pool.helpers import Task, eventually
+from ..standby import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,12 +61,6 @@ def sessions(db: DatabaseConnectionManager) -> int:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ).scalar()
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def ask(url: str, method: str = "GET") -> Any:
