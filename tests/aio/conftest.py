@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from ..pool.runtimes import loop_runner
 
 
 @pytest.fixture(params=["psycopg", "asyncpg"])
@@ -18,10 +19,6 @@ def driver(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def run() -> Iterator[Callable[..., Any]]:
     """Run coroutines on one event loop, whose errors nobody retrieved fail the test."""
-    complaints: list[Any] = []
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        yield runner.run
+    with loop_runner() as found:
+        yield found
         gc.collect()
-    gc.collect()
-    assert not complaints, complaints

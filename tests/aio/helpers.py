@@ -12,10 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dbkit.pool.elastic_asyncio import AsyncElasticPool
 
-from ..pool.helpers import QUIET, Admin, unique
-
-PATIENCE = 60.0
-"""Seconds until a condition that should have come true counts as a failure."""
+from ..pool.helpers import QUIET, Admin, name_argument, unique
+from ..pool.runtimes import PATIENCE
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
@@ -25,11 +23,6 @@ async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) ->
         assert time.monotonic() < deadline, f"not within {seconds:g} s: the condition in {condition!r}"
         await asyncio.sleep(0.002)
     return found
-
-
-def name_argument(driver: str, name: str) -> dict[str, Any]:
-    """How a driver is told the ``application_name``."""
-    return {"server_settings": {"application_name": name}} if driver == "asyncpg" else {"application_name": name}
 
 
 def async_engine(url: str, driver: str, *, name: str = "", **arguments: Any) -> AsyncEngine:

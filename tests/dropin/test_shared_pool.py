@@ -16,7 +16,8 @@ from dbkit.dropin.errors import AlreadyInitializedError, NotInitializedError
 from dbkit.dropin.loans import Loans
 from dbkit.dropin.shared_pool import SharedPool
 
-from ..pool.helpers import Admin, Task, eventually, unique, where
+from ..pool.helpers import Admin, eventually, unique
+from ..pool.runtimes import Task, where
 
 
 @pytest.fixture

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, exc, text
-from sqlalchemy.pool import QueuePool
-
-from dbkit.pool.elastic import ElasticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
+from sqlalchemy.util.concurrency import in_greenlet
 
 from .helpers import QUIET, Recorder, at_rest, engine_on, eventually
+from .runtimes import on_each_runtime
 
 Scenario = Callable[[Engine], Any]
+
+
+def queue_pool() -> type[QueuePool]:
+    """SQLAlchemy's own pool for this runtime."""
+    return AsyncAdaptedQueuePool if in_greenlet() else QueuePool
 
 
 def borrow_and_give_back(engine: Engine) -> None:
@@ -56,7 +61,7 @@ def detach(engine: Engine) -> None:
 
 def close_the_driver_connection(engine: Engine) -> None:
     connection = engine.raw_connection()
-    connection.driver_connection.close()
+    connection.dbapi_connection.close()
     connection.close()
     engine.raw_connection().close()
 
@@ -91,7 +96,7 @@ def a_checkout_event_fails(engine: Engine) -> None:
 
 
 def killed_while_out(engine: Engine) -> None:
-    with engine.connect() as connection, pytest.raises(exc.OperationalError):
+    with engine.connect() as connection, pytest.raises(exc.DBAPIError):
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     engine.raw_connection().close()
 
@@ -118,15 +123,17 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
+@on_each_runtime
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up:sqlalchemy.exc.SAWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("pre_ping", [False, True], ids=["", "pre_ping"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_the_same_events_as_queuepool(shared_database: str, scenario: Scenario, pre_ping: bool):
-    with engine_on(shared_database, poolclass=QueuePool, pool_pre_ping=pre_ping) as engine:
+    with engine_on(shared_database, poolclass=queue_pool(), pool_pre_ping=pre_ping) as engine:
         theirs = Recorder(engine.pool)
         scenario(engine)
         expected = theirs.taken()
-    with engine_on(shared_database, poolclass=ElasticPool, pool_pre_ping=pre_ping, **QUIET) as engine:
+    with engine_on(shared_database, pool_pre_ping=pre_ping, **QUIET) as engine:
         ours = Recorder(engine.pool)
         scenario(engine)
         # What is closed on return is closed in the background: wait for as many events, then compare their order.
@@ -138,6 +145,7 @@ def test_the_same_events_as_queuepool(shared_database: str, scenario: Scenario, 
     assert got or expected
 
 
+@on_each_runtime
 def test_a_connection_is_closed_before_its_successor_is_used(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1}) as engine:
         recorder = Recorder(engine.pool)
@@ -147,6 +155,7 @@ def test_a_connection_is_closed_before_its_successor_is_used(shared_database: st
     assert names.index("invalidate") < names.index("close") < names.index("connect", 2) < names.index("reset")
 
 
+@on_each_runtime
 def test_the_arguments_of_every_event(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         seen: dict[str, tuple[Any, ...]] = {}
@@ -161,6 +170,7 @@ def test_the_arguments_of_every_event(shared_database: str):
         assert given[:2] == (driver, record), name
 
 
+@on_each_runtime
 def test_a_connect_event_that_fails_is_the_borrowers_error_and_costs_no_slot(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1}) as engine:
 
@@ -175,6 +185,7 @@ def test_a_connect_event_that_fails_is_the_borrowers_error_and_costs_no_slot(sha
         assert engine.pool.stats().size == 1
 
 
+@on_each_runtime
 def test_a_checkin_event_that_fails_costs_no_slot(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 5}) as engine:
 
