@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolTimeoutError
 from dbkit.session.deadlines import deadline
@@ -45,6 +46,28 @@ def test_a_timeout_names_the_task_and_where_it_stands(run, driver: str, shared_d
         assert "The waiting" not in str(caught.value)
         done.set()
         await task
+        await engine.dispose()
+
+    run(main())
+
+
+def test_a_task_in_synchronous_code_is_placed_there(run, driver: str, shared_database: str):
+    engine = async_engine(shared_database, driver, max_size=1, pool_timeout=30)
+
+    def report(session: Any) -> None:
+        session.execute(text("SELECT pg_sleep(60)"))
+
+    async def work() -> None:
+        async with AsyncSession(engine) as session:
+            await session.run_sync(report)
+
+    async def main() -> None:
+        task = asyncio.create_task(work())
+        await eventually(lambda: any("report (" in place for one in engine.pool.holders() for place in one.where[:1]))
+        [holder] = engine.pool.holders()
+        assert [place.partition(" ")[0] for place in holder.where] == ["report", "work"]
+        task.cancel()
+        await asyncio.wait([task])
         await engine.dispose()
 
     run(main())

@@ -75,7 +75,7 @@ def engine_on(url: str, *, name: str = "dbkit-test", **arguments: Any) -> Iterat
         **arguments: ``create_engine``'s, the pool's among them.
     """
     arguments.setdefault("poolclass", pool_class())
-    driver = driver_here.get()
+    driver = driver_here()
     if "creator" not in arguments:
         arguments.setdefault("connect_args", name_argument(driver, name))
     made = make_url(url).set(drivername=f"postgresql+{driver}")
@@ -102,10 +102,10 @@ class Connects:
         self.dialect = None
         self._connect: Callable[[], Any] = partial(psycopg2.connect, url, application_name=name)
         if in_greenlet():
-            made = make_url(url).set(drivername=f"postgresql+{driver_here.get()}")
+            made = make_url(url).set(drivername=f"postgresql+{driver_here()}")
             self.dialect = create_async_engine(made).dialect
             given, named = self.dialect.create_connect_args(made)
-            named |= name_argument(driver_here.get(), name)
+            named |= name_argument(driver_here(), name)
             self._connect = partial(self.dialect.connect, *given, **named)
         self.gate = Flag()
         self.gate.set()
@@ -135,7 +135,7 @@ def pool_on(creator: Callable[..., Any], **numbers: Any) -> Any:
 
 def operational_error() -> type[Exception]:
     """The class of the errors by which the driver of this runtime tells that it cannot connect."""
-    return psycopg.OperationalError if driver_here.get() == "psycopg" else psycopg2.OperationalError
+    return psycopg.OperationalError if driver_here() == "psycopg" else psycopg2.OperationalError
 
 
 def refused() -> Exception:

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -30,8 +29,13 @@ PATIENCE = 60.0
 THREADS = "threads"
 """The runtime of threads; those of a loop are called by their driver."""
 
-driver_here: ContextVar[str] = ContextVar("driver_here", default="psycopg2")
-"""The driver of what this test opens."""
+_driver = "psycopg2"
+"""The driver of what this test opens. No context variable: jobs of the pool have contexts of their own."""
+
+
+def driver_here() -> str:
+    """The driver of what this test opens."""
+    return _driver
 
 
 def on(*runtimes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -54,12 +58,19 @@ def run_body(runtime: str, body: Callable[[], None]) -> None:
         body()
         return
 
-    async def main() -> None:
-        driver_here.set(runtime)
-        await greenlet_spawn(body)
+    with driver(runtime), loop_runner() as run:
+        run(greenlet_spawn(body))
 
-    with loop_runner() as run:
-        run(main())
+
+@contextmanager
+def driver(name: str) -> Iterator[None]:
+    """Within the block this is the driver of what is opened."""
+    global _driver
+    before, _driver = _driver, name
+    try:
+        yield
+    finally:
+        _driver = before
 
 
 @contextmanager
@@ -85,6 +96,12 @@ def sleep(seconds: float) -> None:
         await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
+
+
+def expect_complaints() -> None:
+    """Of errors in callbacks, which a loop tells of by its handler, and the clock's thread by its log."""
+    if in_greenlet():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
 
 
 def done(found: Any) -> Any:

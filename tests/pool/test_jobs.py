@@ -17,7 +17,7 @@ from dbkit.pool.errors import PoolTimeoutError
 
 from .every_line import Double
 from .helpers import QUIET, at_rest, eventually, in_line, pool_on
-from .runtimes import PATIENCE, Flag, Task, on_both, pool_class
+from .runtimes import PATIENCE, Flag, Task, expect_complaints, on_both, pool_class
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -114,6 +114,7 @@ def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pyte
             raise MemoryError
 
     monkeypatch.setattr(kind, "call_at", strike)
+    expect_complaints()
     first = pool.connect()
     eventually(lambda: struck)  # by the job that opened the connection
     second = pool.connect()
@@ -135,6 +136,7 @@ def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error:
         original(self, due)
 
     monkeypatch.setattr(pool_class(), "_upkeep", fail_once)
+    expect_complaints()
     pool.connect().close()
     eventually(lambda: pool.stats().closes.get("max_idle"))
     assert struck

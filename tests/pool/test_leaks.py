@@ -105,7 +105,12 @@ def test_a_connection_that_waited_in_line_names_its_own_borrower(shared_database
         first.close()
         connection = task.outcome()
         eventually(lambda: any("patient" in leak.borrowed_at[0] for leak in listener.leaks))
-        assert {leak.thread for leak in listener.leaks} <= {name_here(), "patient", f"thread {task.ident}"}
+        assert {leak.thread for leak in listener.leaks} <= {
+            name_here(),
+            "patient",
+            f"thread {task.ident}",
+            f"task {task.ident:#x}",
+        }
         connection.close()
 
 
@@ -196,10 +201,11 @@ def test_the_timeout_error_names_where_each_holder_borrowed(shared_database: str
         message = wait_in_vain(engine)
         for number in range(2):
             [line] = [line for line in message.splitlines() if f"worker-{number} for" in line]
-            assert "now at hold (" in line
+            assert "now at " in line
             assert ("borrowed at hold (" in line) == (leak_after is not None)
         found = engine.pool.holders()
         assert all(bool(holder.borrowed_at) == (leak_after is not None) for holder in found)
+        assert all(any(place.startswith("hold (") for place in holder.where) for holder in found)
         release.set()
         for task in tasks:
             task.outcome()

@@ -216,7 +216,7 @@ def test_a_frozen_server_does_not_block_a_borrower_beyond_its_timeout(
     assert slot.PING_TIMEOUT <= 5
     monkeypatch.setattr(slot, "PING_TIMEOUT", 1.0)
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.2, "keepalive": 1000}) as engine:
-        with engine.connect() as connection:
+        with borrowed_soon(engine) as connection:
             pid = pid_of(connection)
         with locked(engine.pool) as ledger:
             ledger.idle[0].idle_since -= 3000

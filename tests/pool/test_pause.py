@@ -12,7 +12,7 @@ from sqlalchemy import exc, text
 from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
 from .helpers import QUIET, Admin, Borrower, Connects, at_rest, engine_on, eventually, in_line, locked, pid_of, unique
-from .runtimes import Flag, Task, done, on_each_runtime
+from .runtimes import Flag, Task, done, on_each_runtime, sleep
 from .test_operations import borrowed, crowd
 
 
@@ -254,6 +254,7 @@ def test_pausing_and_resuming_from_many_threads(shared_database: str):
                 while not enough.is_set():
                     done(engine.pool.pause(0.01))
                     engine.pool.resume()
+                    sleep(0)
 
             meddlers = [Task(meddle) for _ in range(3)]
             working.moves_on()
