@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +18,15 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def run() -> Iterator[Callable[..., Any]]:
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Makes the loop of ``run``: asyncio's own, but in a test that is marked ``on_uvloop_too``."""
+    found: Callable[[], asyncio.AbstractEventLoop] | None = getattr(request, "param", None)
+    return found
+
+
+@pytest.fixture
+def run(new_loop: Callable[[], asyncio.AbstractEventLoop] | None) -> Iterator[Callable[..., Any]]:
     """Run coroutines on one event loop, whose errors nobody retrieved fail the test."""
-    with loop_runner() as found:
+    with loop_runner(new_loop) as found:
         yield found
         gc.collect()

@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 import time
+from statistics import median
 from typing import Any
 
 import anyio
@@ -19,7 +20,8 @@ from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolTimeoutError
 from dbkit.session.deadlines import deadline
 
 from ..pool.helpers import Admin
-from .helpers import async_engine, eventually, sessions
+from .helpers import async_engine, eventually, on_uvloop_too, sessions
+from .stepping import Stepped, complaints
 
 
 async def hold(engine: Any, until: asyncio.Event, begun: asyncio.Event | None = None) -> None:
@@ -30,6 +32,7 @@ async def hold(engine: Any, until: asyncio.Event, begun: asyncio.Event | None = 
         await until.wait()
 
 
+@on_uvloop_too
 def test_a_timeout_names_the_task_and_where_it_stands(run, driver: str, shared_database: str):
     engine = async_engine(shared_database, driver, max_size=1)
 
@@ -51,6 +54,7 @@ def test_a_timeout_names_the_task_and_where_it_stands(run, driver: str, shared_d
     run(main())
 
 
+@on_uvloop_too
 def test_a_task_in_synchronous_code_is_placed_there(run, driver: str, shared_database: str):
     engine = async_engine(shared_database, driver, max_size=1, pool_timeout=30)
 
@@ -120,6 +124,7 @@ def test_a_leak_is_reported_with_the_line_that_borrowed(run, driver: str, shared
     assert "borrowed at main (" in caplog.text
 
 
+@on_uvloop_too
 def test_timeouts_and_deadlines_are_each_tasks_own(run, driver: str, shared_database: str):
     engine = async_engine(shared_database, driver, max_size=1, pool_timeout=30, max_waiting=2)
 
@@ -175,6 +180,7 @@ def test_a_dropped_connection_frees_its_slot_and_the_line_is_told(
     run(main())
 
 
+@on_uvloop_too
 def test_a_dead_idle_connection_is_replaced_unseen(run, driver: str, shared_database: str, admin: Admin):
     engine = async_engine(shared_database, driver, max_size=1)
 
@@ -209,7 +215,10 @@ def test_a_connect_that_fails_is_told_at_once(run, driver: str, shared_database:
 
 
 def test_a_storm_of_cancellations(run, driver: str, shared_database: str, admin: Admin, caplog):
-    """10,000 borrowers, each cancelled within 20 ms. The next one waits no longer than before the storm."""
+    """10,000 borrowers, each cancelled within 20 ms. The next ones wait no longer than before the storm.
+
+    Counted, not timed: they await as often as before, and nobody stands in line or for a new connection.
+    """
     caplog.set_level(logging.WARNING)
     engine = async_engine(shared_database, driver, max_size=8, pool_timeout=60)
     random.seed(5)
@@ -218,18 +227,21 @@ def test_a_storm_of_cancellations(run, driver: str, shared_database: str, admin:
         async with engine.connect() as connection:
             await connection.scalar(text("SELECT 1"))
 
-    async def longest_of(number: int) -> float:
-        longest = 0.0
-        for _ in range(number):
-            began = time.monotonic()
-            await borrow()
-            longest = max(longest, time.monotonic() - began)
-        return longest
+    async def awaits_of_one() -> float:
+        waited = engine.pool.stats()
+        counts = []
+        for _ in range(51):
+            step = Stepped(borrow(), 0)
+            await step
+            counts.append(step.awaits)
+        stats = engine.pool.stats()
+        assert (stats.opens, stats.wait_time.count) == (waited.opens, waited.wait_time.count)
+        return median(counts)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await asyncio.gather(*(borrow() for _ in range(100)))
-        before = await longest_of(50)
+        before = await awaits_of_one()
         for _ in range(10):
             tasks = [asyncio.create_task(borrow()) for _ in range(1000)]
             for task in tasks:
@@ -239,14 +251,15 @@ def test_a_storm_of_cancellations(run, driver: str, shared_database: str, admin:
         stats = engine.pool.stats()
         assert (stats.waiting, stats.idle) == (0, stats.size)
         assert sessions(admin, engine) <= 8
-        after = await longest_of(50)
-        assert after <= 2 * before + 0.05, f"the longest of 50 took {before:.4f} s before, {after:.4f} s after"
+        await borrow()  # it may have to open one: the storm has closed some
+        assert await awaits_of_one() == before
         await engine.dispose()
 
     run(main())
-    assert [one.getMessage() for one in caplog.records if one.name.startswith(("dbkit", "sqlalchemy", "asyncio"))] == []
+    assert complaints(caplog) == []
 
 
+@on_uvloop_too
 def test_anyios_scopes_and_task_groups(run, driver: str, shared_database: str, admin: Admin):
     engine = async_engine(shared_database, driver, max_size=2, pool_timeout=20)
 
@@ -312,6 +325,7 @@ def test_a_rollback_on_return_is_finished_though_its_borrower_is_gone(
     run(main())
 
 
+@on_uvloop_too
 def test_a_connection_that_is_put_in_order_on_return_goes_to_one_borrower(run, driver: str, shared_database: str):
     """It was handed on, and then given back a second time by the job that had put it in order."""
     engine = async_engine(shared_database, driver, max_size=2)
