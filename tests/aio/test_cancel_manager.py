@@ -34,7 +34,7 @@ def table(admin: Admin) -> Iterator[str]:
 
 
 async def a_query(db: AsyncDatabaseConnectionManager, table: str) -> None:
-    await db.execute_query("SELECT :one AS one", {"one": 1})
+    await db.execute_query("SELECT CAST(:one AS integer) AS one", {"one": 1})
 
 
 async def a_scope(db: AsyncDatabaseConnectionManager, table: str) -> None:
@@ -122,6 +122,8 @@ def sessions(admin: Admin, name: str) -> int:
     return len(admin.pids(name))
 
 
+# psycopg warns of a server-side cursor whose own close was cut off, though its connection is closed by then.
+@pytest.mark.filterwarnings("ignore:<psycopg.AsyncServerCursor:ResourceWarning")
 @at_each_and_at_all
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_nothing_is_lost_wherever_it_strikes(
