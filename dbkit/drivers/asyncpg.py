@@ -75,6 +75,10 @@ class AsyncpgDriver(Driver):
             return Transaction.OPEN  # or failed: asyncpg does not tell these two apart
         return Transaction.NONE
 
+    def is_cut_off(self, connection: Any) -> bool:
+        raw = connection._connection
+        return bool(raw.is_closed() or raw._cancellations)
+
     def descriptor(self, connection: Any) -> int | None:
         raw = connection._connection
         if raw.is_closed():

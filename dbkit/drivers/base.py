@@ -265,6 +265,11 @@ class Driver:
 
     # ---- the end, of connections on an event loop
 
+    def is_cut_off(self, connection: Any) -> bool:
+        """Whether a statement is still under way, or its cancellation, though nobody waits for it any more; or the
+        connection was lost by that. Nothing can be asked of it then."""
+        return self.transaction(connection) in (Transaction.ACTIVE, Transaction.UNKNOWN)
+
     def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
         """The coroutine that ends the transaction that is open, to be run in a task; None where there is none such."""
         return None
