@@ -151,7 +151,8 @@ class AsyncpgDriver(Driver):
         except asyncpg.PostgresError as error:
             connection._handle_exception(error)
         finally:  # as asyncpg's and SQLAlchemy's own commit leave it, which keep the server's answer to themselves
-            connection._transaction = raw._top_xact = None
+            raw._top_xact = None
+            _forget_transaction(connection)
         return bool(status == "COMMIT")
 
     def discard_session(self, connection: Any) -> bool:
@@ -195,7 +196,7 @@ class AsyncpgDriver(Driver):
         try:
             await connection._transaction.rollback()
         finally:
-            connection._transaction = None
+            _forget_transaction(connection)
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))
@@ -231,3 +232,10 @@ def batched_text(lines: Iterable[str]) -> Iterator[str]:
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _forget_transaction(connection: Any) -> None:
+    """Tell SQLAlchemy's adapter that its transaction is over."""
+    connection._transaction = None
+    if hasattr(connection, "_started"):  # SQLAlchemy 2.0 notes it twice, and would roll back None
+        connection._started = False
