@@ -52,6 +52,10 @@ class AsyncpgDriver(Driver):
             connection = dbapi.connect(**arguments(params))
         except OSError as error:  # a timeout too; SQLAlchemy leaves these as they are
             raise dbapi.OperationalError(str(error) or "the server did not answer in time", error) from error
+        except asyncpg.PostgresError as error:  # SQLAlchemy 2.0 leaves these, too
+            refused = dbapi.OperationalError(f"{type(error)}: {error}", error)
+            refused.pgcode = refused.sqlstate = error.sqlstate
+            raise refused from error
         keep_alive(connection._connection._transport.get_extra_info("socket"), params)
         return connection
 
