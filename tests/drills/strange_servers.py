@@ -1,4 +1,4 @@
-"""Servers that take a connection and then behave strangely: mute, slow to begin, or behind a network that falls silent."""
+"""Servers that take a connection and then behave strangely: mute, slow to begin, or behind a silent network."""
 
 from __future__ import annotations
 
