@@ -119,9 +119,11 @@ class Cluster:
         with STRAIGHT.open(request, timeout=60):
             pass
 
-    def execute(self, sql: str, node: Node | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement on the leader, or on a node."""
-        params = self.params() | {"application_name": "admin"}
+    def execute(
+        self, sql: str, node: Node | None = None, *, params: dict[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement on the leader, or on a node, or where these parameters lead."""
+        params = (params or self.params()) | {"application_name": "admin"}
         if node is not None:
             params |= {"host": "127.0.0.1", "port": node.port, "target_session_attrs": "any"}
         connection = psycopg2.connect(**params, connect_timeout=5)

@@ -221,11 +221,9 @@ def turn(entrant: Entrant, sql: str = "SELECT 1") -> None:
 
 def fill(entrant: Entrant) -> None:
     """Have every connection open and idle."""
-    handles = []
-    for _ in range(SIZE):
-        handles.append(entrant.borrow())
-        entrant.execute(handles[-1], "SELECT 1")
+    handles = [entrant.borrow() for _ in range(SIZE)]
     for handle in handles:
+        entrant.execute(handle, "SELECT 1")
         entrant.commit(handle)
         entrant.give_back(handle)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg2
 import pytest
@@ -24,6 +26,7 @@ from .test_restart import accepts_at
 
 THREADS = 8
 ROUNDS = 5
+HELD = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Change:
         elected: until the new leader let somebody in who may write.
         first: from then until the pool's first commit.
         outside: from then until the first commit of a client beside the pool, which connects anew for each try.
+        held: how many sessions at most the new leader let wait meanwhile, until a standby followed it.
         stale: the pool's commits that the old leader acknowledged after then.
     """
 
     elected: float
     first: float
     outside: float
+    held: int
     stale: int
 
 
@@ -74,16 +79,27 @@ def change(run: Cluster, load: Load, *, by_force: bool) -> Change:
     else:
         run.switch_over(old)
     accepted = asks.outcome()
+    held = held_until(commits, run, others)
     load.goes_on(5)
     first = min(turn.ended for turn in load.turns if turn.end == "ok" and turn.ended >= accepted - 0.05)
     if by_force:
         old.start()
-    outside = commits.outcome()
     eventually(run.is_whole, STARTUP)
     no_stale_session(run)
     acknowledged = [turn for turn in load.turns if turn.end == "ok" and turn.ended > accepted]
     stale = sum(turn.port == old.port for turn in acknowledged)
-    return Change(accepted - began, max(0.0, first - accepted), max(0.0, outside - accepted), stale)
+    outside = commits.outcome()
+    return Change(accepted - began, max(0.0, first - accepted), max(0.0, outside - accepted), held, stale)
+
+
+def held_until(commits: Task, run: Cluster, params: dict[str, Any]) -> int:
+    """How many sessions at most wait for a standby, until somebody's commit is acknowledged."""
+    most = 0
+    with suppress(psycopg2.Error):  # a leader that goes again holds nobody
+        while commits.is_alive():
+            most = max(most, run.execute(HELD, params=params)[0][0])
+            sleep(0.05)
+    return most
 
 
 def no_stale_session(run: Cluster) -> None:
@@ -115,6 +131,7 @@ def test_the_leader_changes(drill: MakeDrill, strict: bool):
                     "new leader after, s": max(one.elected for one in rounds),
                     "first commit then after, s": worst.first,
                     "one from outside then, s": worst.outside,
+                    "sessions held for a standby": max(one.held for one in rounds),
                 },
             )
             record.aim(f"{what}: first commit after the new leader accepts, s", worst.first, most=1.0)
