@@ -41,8 +41,8 @@ etcd) is skipped with the reason where it is missing. `DBKIT_DRILLS_REQUIRE=pgbo
 failure. The black hole is also a proxy that stops forwarding, which needs nothing of the system. There the kernel still
 acknowledges what is sent, so it is not `network_timeout` that ends a wait, but the borrower's deadline.
 
-In Patroni's *strict* synchronous mode a new leader acknowledges nothing until a standby follows it, which takes seconds. A
-client from outside, which connects anew for each try, stands beside the pool there.
+In Patroni's *strict* synchronous mode a new leader acknowledges nothing until a standby follows it, and that takes
+seconds. A client from outside, which connects anew for each try, stands beside the pool there.
 
 After each drill ours is checked: `in_use` is 0 and `size` at most `max_size`, the server has no more sessions of the
 pool than that, every waiter was answered, and nobody waited past its deadline by more than 10 % (and 0.25 s, in which a
