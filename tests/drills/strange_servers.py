@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +27,7 @@ class Mute:
 
 
 class Proxy(Mute):
-    """Passes connections on to a server.
+    """Passes connections on to a server. Its end cuts them all.
 
     Args:
         port: the server's, on loopback.
@@ -37,6 +37,7 @@ class Proxy(Mute):
         super().__init__()
         self._server = ("127.0.0.1", port)
         self._threads: list[threading.Thread] = []
+        self._ends_of_pipes: list[socket.socket] = []
         self._start(self._accept)
 
     def _begins(self) -> None:
@@ -63,6 +64,7 @@ class Proxy(Mute):
     def _serve(self, client: socket.socket) -> None:
         self._begins()
         with client, contextlib.suppress(OSError), socket.create_connection(self._server) as server:
+            self._ends_of_pipes += (client, server)
             back = self._start(self._pass_on, server, client)
             self._pass_on(client, server)
             back.join()
@@ -72,18 +74,22 @@ class Proxy(Mute):
             while data := source.recv(65536):
                 self._passes()
                 target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _cut((source, target))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ends()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        _cut((self._listener, *self._ends_of_pipes))
         for thread in self._threads:
             thread.join(10)
         super().__exit__(kind, error, trace)
+
+
+def _cut(ends: Iterable[socket.socket]) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):  # it is closed
+            end.shutdown(socket.SHUT_RDWR)
 
 
 class Slow(Proxy):
