@@ -6,19 +6,23 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from dbkit.drivers.asyncpg_params import arguments, keep_alive
+from dbkit.drivers.asyncpg_params import arguments, keep_alive, one_by_one
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.drivers.copy_text import CHUNK, copy_lines
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a graceful close may take, the cancellation of a running statement included."""
+
+_THE_NEXT_MAY_DO: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+"""Of several hosts the next one is tried after these, as libpq does."""
 
 _LEVELS: Final = {
     "read_uncommitted": "READ UNCOMMITTED",
@@ -26,6 +30,8 @@ _LEVELS: Final = {
     "repeatable_read": "REPEATABLE READ",
     "serializable": "SERIALIZABLE",
 }
+
+_modes: Final = attrgetter("isolation_level", "_isolation_setting", "readonly", "deferrable")
 
 _CLEAR: Final = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); "
@@ -48,6 +54,7 @@ class AsyncpgDriver(Driver):
         from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
         dbapi: Any = PGDialect_asyncpg.import_dbapi()  # type: ignore[no-untyped-call]
+<<<<<<< HEAD
         try:
             connection = dbapi.connect(**arguments(params))
         except OSError as error:  # a timeout too; SQLAlchemy leaves these as they are
@@ -58,6 +65,23 @@ class AsyncpgDriver(Driver):
             raise refused from error
         keep_alive(connection._connection._transport.get_extra_info("socket"), params)
         return connection
+=======
+        failure: Exception | None = None
+        for given in one_by_one(arguments(params)):
+            try:
+                connection = dbapi.connect(**given)
+            except Exception as error:
+                if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
+                    raise
+                failure = error
+            else:
+                keep_alive(connection._connection._transport.get_extra_info("socket"), params)
+                return connection
+        if isinstance(failure, OSError):  # a timeout too; SQLAlchemy leaves these as they are
+            raise dbapi.OperationalError(str(failure) or "the server did not answer in time", failure) from failure
+        assert failure is not None, "there is one host at least"
+        raise failure
+>>>>>>> main
 
     def is_open(self, connection: Any) -> bool:
         return not connection._connection.is_closed()
@@ -107,13 +131,7 @@ class AsyncpgDriver(Driver):
     # ---- how the connection behaves
 
     def state(self, connection: Any) -> object:
-        return (
-            connection.isolation_level,
-            connection._isolation_setting,
-            connection.readonly,
-            connection.deferrable,
-            connection._connection.get_settings().client_encoding,
-        )
+        return *_modes(connection), connection._connection.get_settings().client_encoding
 
     def behaves_as(self, connection: Any, state: Any) -> bool:
         return bool(self.state(connection) == state)
@@ -138,7 +156,9 @@ class AsyncpgDriver(Driver):
     def leave_transaction(self, connection: Any) -> None:
         if connection._transaction is not None:
             connection.rollback()
-        await_only(self._leave(connection._connection))
+        raw = connection._connection
+        if raw._cancellations or raw.is_in_transaction():
+            await_only(self._leave(raw))
 
     async def _leave(self, raw: Any) -> None:
         if raw._cancellations:
@@ -191,6 +211,7 @@ class AsyncpgDriver(Driver):
 
     # ---- the end
 
+<<<<<<< HEAD
     def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
         if connection._transaction is None or connection._connection._cancellations:
             return None
@@ -202,6 +223,8 @@ class AsyncpgDriver(Driver):
         finally:
             _forget_transaction(connection)
 
+=======
+>>>>>>> main
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))
 
