@@ -54,24 +54,14 @@ class AsyncpgDriver(Driver):
         from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
         dbapi: Any = PGDialect_asyncpg.import_dbapi()  # type: ignore[no-untyped-call]
-<<<<<<< HEAD
-        try:
-            connection = dbapi.connect(**arguments(params))
-        except OSError as error:  # a timeout too; SQLAlchemy leaves these as they are
-            raise dbapi.OperationalError(str(error) or "the server did not answer in time", error) from error
-        except asyncpg.PostgresError as error:  # SQLAlchemy 2.0 leaves these, too
-            refused = dbapi.OperationalError(f"{type(error)}: {error}", error)
-            refused.pgcode = refused.sqlstate = error.sqlstate
-            raise refused from error
-        keep_alive(connection._connection._transport.get_extra_info("socket"), params)
-        return connection
-=======
         failure: Exception | None = None
         for given in one_by_one(arguments(params)):
             try:
                 connection = dbapi.connect(**given)
             except Exception as error:
                 if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
+                    if isinstance(error, asyncpg.PostgresError):
+                        raise _refused(dbapi, error) from error
                     raise
                 failure = error
             else:
@@ -80,8 +70,9 @@ class AsyncpgDriver(Driver):
         if isinstance(failure, OSError):  # a timeout too; SQLAlchemy leaves these as they are
             raise dbapi.OperationalError(str(failure) or "the server did not answer in time", failure) from failure
         assert failure is not None, "there is one host at least"
+        if isinstance(failure, asyncpg.PostgresError):
+            raise _refused(dbapi, failure) from failure
         raise failure
->>>>>>> main
 
     def is_open(self, connection: Any) -> bool:
         return not connection._connection.is_closed()
@@ -211,20 +202,6 @@ class AsyncpgDriver(Driver):
 
     # ---- the end
 
-<<<<<<< HEAD
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        if connection._transaction is None or connection._connection._cancellations:
-            return None
-        return self._roll_back(connection)
-
-    async def _roll_back(self, connection: Any) -> None:
-        try:
-            await connection._transaction.rollback()
-        finally:
-            _forget_transaction(connection)
-
-=======
->>>>>>> main
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))
 
@@ -266,3 +243,10 @@ def _forget_transaction(connection: Any) -> None:
     connection._transaction = None
     if hasattr(connection, "_started"):  # SQLAlchemy 2.0 notes it twice, and would roll back None
         connection._started = False
+
+
+def _refused(dbapi: Any, error: asyncpg.PostgresError) -> Exception:
+    """The server's refusal of a login as SQLAlchemy's error, which SQLAlchemy 2.0 leaves to us."""
+    refused: Any = dbapi.OperationalError(f"{type(error)}: {error}", error)
+    refused.pgcode = refused.sqlstate = error.sqlstate
+    return refused  # type: ignore[no-any-return]

@@ -270,10 +270,6 @@ class Driver:
         connection was lost by that. Nothing can be asked of it then."""
         return self.transaction(connection) in (Transaction.ACTIVE, Transaction.UNKNOWN)
 
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        """The coroutine that ends the transaction that is open, to be run in a task; None where there is none such."""
-        return None
-
     def end(self, connection: Any) -> None:
         """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
 
