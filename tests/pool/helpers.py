@@ -158,6 +158,11 @@ def where(thread: threading.Thread) -> str:
     return f"{frame.f_code.co_qualname}:{frame.f_lineno}" if frame else "its end"
 
 
+def asleep(thread: threading.Thread) -> bool:
+    """Whether a thread waits for an event or a condition."""
+    return where(thread).startswith("Condition.wait:")
+
+
 class Borrower:
     """A thread that borrows one connection and keeps it until told to give it back."""
 
