@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from dbkit.dropin.connection_pool import ConnectionPool
 
@@ -71,6 +72,7 @@ def test_a_notice_from_the_server_is_no_reason_to_replace_it(
     with pool.connection() as conn:
         assert conn.get_backend_pid() == pid
         assert [notify.channel for notify in conn.notifies] == [channel]
+        assert conn.get_transaction_status() == TRANSACTION_STATUS_IDLE  # the ping, a query, leaves none open
 
 
 def test_sqlite(tmp_path: Any):

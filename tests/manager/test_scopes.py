@@ -267,6 +267,20 @@ def test_a_rollback_that_fails_keeps_neither_the_connection_nor_the_blocks_own_e
     assert fresh(db)
 
 
+def test_where_no_rollback_works_a_scope_with_a_savepoint_open_costs_the_connection(db, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no rollback")
+
+    with pytest.raises(ZeroDivisionError), db.session_scope() as session:
+        session.begin_nested()
+        session.execute(text("SELECT 1"))
+        monkeypatch.setattr(db.engine.dialect, "do_rollback_to_savepoint", fail)
+        monkeypatch.setattr(db.engine.dialect, "do_rollback", fail)
+        raise ZeroDivisionError
+    assert db.stats().closes == {"invalidated": 1}
+    assert db.stats().in_use == 0
+
+
 def test_a_raw_connection_struck_while_it_is_tidied_costs_the_connection(db, monkeypatch):
     def strike(*_):
         raise KeyboardInterrupt

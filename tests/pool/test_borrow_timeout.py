@@ -18,7 +18,8 @@ from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
-from .helpers import QUIET, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, refused
+from .every_line import Double
+from .helpers import PATIENCE, QUIET, Borrower, Connects, at_rest, engine_on, eventually, in_line, refused
 
 
 def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(shared_database: str):
@@ -57,20 +58,16 @@ def test_one_borrow_may_have_a_timeout_of_its_own(shared_database: str):
         in_line(engine.pool, 1)  # the other, who has the pool's own timeout
         holder.give_back()
         patient.give_back()
-        # the thread's next borrow is as patient as the pool again
-        again = Borrower(engine.pool)
-        assert again.has_it.wait(10)
 
-        def hasty_then_patient() -> None:
-            with pytest.raises(PoolTimeoutError):
-                engine.pool.borrow(0.01)
-            engine.pool.connect().close()
 
-        waiter = Task(hasty_then_patient)
-        eventually(lambda: engine.pool.stats().timeouts == 2)
-        in_line(engine.pool, 1)
-        again.give_back()
-        waiter.outcome()
+def test_a_timeout_of_its_own_is_not_the_next_ones_on_the_thread():
+    pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.2})
+    held = pool.borrow(PATIENCE)
+    with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.01 s"):
+        pool.borrow(0.01)
+    with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.2 s"):
+        pool.connect()
+    held.close()
 
 
 @pytest.mark.parametrize("timeout", [-1, "1", float("nan"), True])
