@@ -35,6 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.partition("\n")[0])
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(names)}; all if none is named")
     parser.add_argument("--files", nargs="*", default=[""], metavar="PART", help="only files whose path contains this")
+    parser.add_argument("--tests", nargs="*", metavar="FILE", help="ask these tests, not all of the group's")
     parser.add_argument("--most", type=int, metavar="N", help="a sample of so many of each group, always the same")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep the results here; try what is missing")
@@ -63,7 +64,7 @@ def main() -> int:
             without = [f"--ignore={name}" for name in group.without if name.startswith("tests/")]
             trial = Trial(group.paths(), missing, results, asked.workers)
             rewriting = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the second group finds modules imported
-            pytest.main(["-q", "--no-header", *ALONE, *rewriting, *without, *group.tests], plugins=[trial])
+            pytest.main(["-q", "--no-header", *ALONE, *rewriting, *without, *(asked.tests or group.tests)], plugins=[trial])
     print(f"\nin {time.monotonic() - began:.0f} s")
     unexcused: list[str] = []
     for group, mutants in chosen.items():
