@@ -25,7 +25,8 @@ from .groups import GROUPS
 from .results import Results
 from .trial import Trial
 
-ALONE = ["-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:pytest_alembic", "-o", "addopts=", "--capture=no"]
+LEFT_OUT = ("xdist", "cacheprovider", "pytest_alembic", "faulthandler")
+ALONE = [*(f"-pno:{name}" for name in LEFT_OUT), "-oaddopts=", "--capture=no"]
 """How pytest runs: nothing beside it, no options of the project."""
 
 
@@ -64,7 +65,9 @@ def main() -> int:
             without = [f"--ignore={name}" for name in group.without if name.startswith("tests/")]
             trial = Trial(group.paths(), missing, results, asked.workers)
             rewriting = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the second group finds modules imported
-            pytest.main(["-q", "--no-header", *ALONE, *rewriting, *without, *(asked.tests or group.tests)], plugins=[trial])
+            pytest.main(
+                ["-q", "--no-header", *ALONE, *rewriting, *without, *(asked.tests or group.tests)], plugins=[trial]
+            )
     print(f"\nin {time.monotonic() - began:.0f} s")
     unexcused: list[str] = []
     for group, mutants in chosen.items():

@@ -150,7 +150,7 @@ class Trial:
                 note = folder / str(child.worker)
                 test = note.read_text() if note.exists() else ""
                 note.unlink(missing_ok=True)
-                word = HUNG if late or os.WIFSIGNALED(status) else (SURVIVED, NOTICED, UNTRIED)[os.WEXITSTATUS(status)]
+                word = HUNG if late else _word(status)
                 self._results.add(child.mutant, Result(word, test if word in (NOTICED, HUNG) else ""))
                 if word != NOTICED:
                     print(f"{word}: {child.mutant.name}", flush=True)
@@ -180,6 +180,13 @@ def _fork() -> Iterator[int | None]:
         yield None
     finally:
         os._exit(2)
+
+
+def _word(status: int) -> str:
+    """What the way in which a fork ended says."""
+    if os.WIFSIGNALED(status):  # SIGKILL: it used up its processor time
+        return HUNG if os.WTERMSIG(status) == signal.SIGKILL else NOTICED
+    return (SURVIVED, NOTICED, UNTRIED)[os.WEXITSTATUS(status)]
 
 
 def _end_the_rest(group: int) -> None:
