@@ -82,8 +82,7 @@ class Mutant:
     def code(self) -> CodeType:
         """The function, changed. Changes the tree for good: for use in a process that tries no other mutant."""
         path = self.function.path
-        changed = ast.fix_missing_locations(_Replace(self.place, self.new).visit(parsed(path)))
-        return self.function.code_in(compile(changed, path, "exec"))
+        return self.function.code_in(compiled(path, _Replace(self.place, self.new).visit(parsed(path))))
 
 
 class _Replace(ast.NodeTransformer):
@@ -99,6 +98,11 @@ class _Replace(ast.NodeTransformer):
 def parsed(path: str) -> ast.Module:
     """A file's tree, always the same one."""
     return ast.parse(Path(path).read_text(), path)
+
+
+def compiled(path: str, tree: ast.Module) -> CodeType:
+    """The code of a changed tree, with the file's full name, by which the pool knows its own code."""
+    return compile(ast.fix_missing_locations(tree), Path(path).resolve(), "exec")
 
 
 def mutants_of(path: str) -> Iterator[Mutant]:

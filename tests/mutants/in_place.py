@@ -9,7 +9,7 @@ from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .changes import Function, Mutant, functions_of, parsed
+from .changes import Function, Mutant, compiled, functions_of, parsed
 
 DECORATED = ("fget", "fset", "__func__", "__wrapped__", "func")
 """Where decorators keep the function that they were given."""
@@ -34,7 +34,7 @@ def note_what_is_reached(paths: list[str]) -> set[Function]:
             first = 1 if ast.get_docstring(function.node, clean=False) is not None else 0
             call = ast.parse(f"{NOTE}[0].add({NOTE}[1][{number}])").body[0]
             body.insert(first, ast.copy_location(call, body[min(first, len(body) - 1)]))
-        whole = compile(ast.fix_missing_locations(tree), path, "exec")
+        whole = compiled(path, tree)
         vars(_module(path))[NOTE] = reached, functions
         for function in functions:
             _replace(function, function.code_in(whole))
