@@ -107,7 +107,7 @@ def session_scope(
             session.rollback()
         except Exception:
             logger.warning("The rollback failed too; the pool rolls back, or discards the connection.", exc_info=True)
-            session.invalidate()  # what SQLAlchemy has not given back: a savepoint's rollback leaves the rest to be done
+            session.invalidate()  # what SQLAlchemy has not given back, as it has not where a savepoint was open
         told = _told(error)
         if told is not None:
             raise told from error

@@ -68,7 +68,7 @@ GROUPS = (
     Group("core", ("dbkit/core",), ("tests/core",)),
     Group("runtime", ("dbkit/runtime",), ("tests/runtime",), ASYNCIO),
     Group("pool", ("dbkit/pool",), ("tests/pool",), (*ASYNCIO, *SLOW)),
-    Group("session", ("dbkit/session",), ("tests/session", "tests/query"), ASYNCIO),
+    Group("session", ("dbkit/session",), ("tests/session", "tests/query", "tests/manager/test_scopes.py"), ASYNCIO),
     Group("drivers", ("dbkit/drivers",), ("tests/drivers", "tests/session", "tests/query"), ASYNCIO),
     Group("asyncio", ASYNCIO, ("tests/aio",)),
 )
