@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -66,9 +67,9 @@ def test_a_notice_from_the_server_is_no_reason_to_replace_it(
         pid = conn.get_backend_pid()
         conn.execute(f"LISTEN {channel}")
         conn.commit()
-        slot = next(iter(pool._pool._ledger.slots))
+        socket = conn.fileno()
     admin.rows(f"NOTIFY {channel}")
-    eventually(lambda: slot.peek(0))
+    eventually(lambda: select.select([socket], [], [], 0)[0])
     with pool.connection() as conn:
         assert conn.get_backend_pid() == pid
         assert [notify.channel for notify in conn.notifies] == [channel]
