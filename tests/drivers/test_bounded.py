@@ -122,9 +122,11 @@ def test_an_answer_in_that_very_moment_costs_the_connection(driver: Known, line:
         line.own.recv(1)
     assert block.lost
     assert line.closed
-    other = Line()
+
+
+def test_a_call_that_was_answered_in_that_very_moment_raises(driver: Known, line: Line):
     with pytest.raises(psycopg2.OperationalError, match="answered too late") as caught:
-        run_bounded(driver, other, SHORT, other.own.recv, 1)
+        run_bounded(driver, line, SHORT, line.own.recv, 1)
     assert given_up(caught.value) is not None
 
 
