@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -141,6 +142,23 @@ def test_a_running_statement_is_cancelled_from_another_thread(driver: Driver, co
     with pytest.raises(connection.OperationalError) as caught:
         task.outcome()
     assert driver.sqlstate(caught.value) == "57014"
+
+
+def test_psycopg2_asks_no_server_that_is_out_of_reach_to_cancel(shared_database: str):
+    """It would keep the whole interpreter waiting."""
+    connection: Any = psycopg2.connect(shared_database)
+    driver = for_connection(connection)
+    assert driver.cancel(connection)
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_connection(mute.getsockname()) as other:
+        kept = os.dup(connection.fileno())
+        try:
+            os.dup2(other.fileno(), connection.fileno())
+            with pytest.raises(psycopg2.OperationalError, match="does not answer"):
+                driver.cancel(connection)
+        finally:
+            os.dup2(kept, connection.fileno())
+            os.close(kept)
+    connection.close()
 
 
 def test_shutting_down_leaves_the_drivers_descriptor_open(driver: Driver, connection: Any):
