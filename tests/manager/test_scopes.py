@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import nullcontext
 
 import psycopg2
 import psycopg2.extras
@@ -290,3 +291,14 @@ def test_a_raw_connection_struck_while_it_is_tidied_costs_the_connection(db, mon
         pass
     assert db.stats().closes == {"invalidated": 1}
     assert db.stats().in_use == 0
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_a_transaction_begun_by_hand_is_ended_and_costs_no_connection(db, error):
+    with pytest.raises(error) if error else nullcontext(), db.raw_connection() as connection:
+        connection.autocommit = True
+        connection.cursor().execute("BEGIN")
+        if error:
+            raise error
+    assert fresh(db)
+    assert (db.stats().opens, db.stats().closes) == (1, {})
