@@ -18,7 +18,8 @@ from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
-from .helpers import QUIET, Borrower, Connects, Task, at_rest, engine_on, eventually, in_line, refused
+from .every_line import Double
+from .helpers import PATIENCE, QUIET, Borrower, Connects, at_rest, count_pings, engine_on, eventually, in_line, refused
 
 
 def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(shared_database: str):
@@ -57,20 +58,16 @@ def test_one_borrow_may_have_a_timeout_of_its_own(shared_database: str):
         in_line(engine.pool, 1)  # the other, who has the pool's own timeout
         holder.give_back()
         patient.give_back()
-        # the thread's next borrow is as patient as the pool again
-        again = Borrower(engine.pool)
-        assert again.has_it.wait(10)
 
-        def hasty_then_patient() -> None:
-            with pytest.raises(PoolTimeoutError):
-                engine.pool.borrow(0.01)
-            engine.pool.connect().close()
 
-        waiter = Task(hasty_then_patient)
-        eventually(lambda: engine.pool.stats().timeouts == 2)
-        in_line(engine.pool, 1)
-        again.give_back()
-        waiter.outcome()
+def test_a_timeout_of_its_own_is_not_the_next_ones_on_the_thread():
+    pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.2})
+    held = pool.borrow(PATIENCE)
+    with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.01 s"):
+        pool.borrow(0.01)
+    with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.2 s"):
+        pool.connect()
+    held.close()
 
 
 @pytest.mark.parametrize("timeout", [-1, "1", float("nan"), True])
@@ -181,20 +178,11 @@ def test_a_holder_whose_thread_has_ended_is_said_to(shared_database: str):
 
 def test_pre_ping_works_as_sqlalchemy_defines_it(shared_database: str):
     with engine_on(shared_database, pool_pre_ping=True, **QUIET | {"max_size": 1}) as engine:
-        pings = 0
-        dialect = engine.dialect
-        original = dialect._do_ping_w_event
-
-        def count(connection: object) -> bool:
-            nonlocal pings
-            pings += 1
-            return original(connection)
-
-        dialect._do_ping_w_event = count  # type: ignore[method-assign]
+        pings = count_pings(engine)
         for _ in range(3):
             with engine.connect() as connection:
                 assert connection.scalar(text("SELECT 1")) == 1
-        assert pings == 2  # not for the one just opened
+        assert len(pings) == 2  # not for the one just opened
 
 
 INTERRUPTED = """

@@ -15,7 +15,7 @@ from dbkit.core.policy import NAMES, PoolPolicy
 from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, unique
+from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, slot_of, unique
 
 URL = "postgresql+psycopg2://nobody@localhost/nowhere"
 
@@ -257,7 +257,7 @@ def test_a_creator_may_take_the_record(shared_database: str):
 
     pool = ElasticPool(create, **QUIET)
     connection = pool.connect()
-    assert given == [connection._connection_record]
+    assert given == [slot_of(connection)]
     connection.close()
     pool.dispose()
 

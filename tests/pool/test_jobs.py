@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dbkit.core import borrowing
+from dbkit.core.ledger import Ledger
 from dbkit.events import Closed, Observer, Opened
 from dbkit.pool.driver import _wake_next
 from dbkit.pool.elastic import ElasticPool
@@ -19,7 +20,7 @@ from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime.threads import ThreadRuntime
 
 from .every_line import Double
-from .helpers import PATIENCE, QUIET, Task, at_rest, eventually, in_line
+from .helpers import PATIENCE, QUIET, Task, at_rest, eventually, in_line, locked, slot_of
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -122,15 +123,15 @@ def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pyte
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError])
 def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
     pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
-    original, struck = ElasticPool._upkeep, []
+    original, struck = Ledger.upkeep, []
 
-    def fail_once(self: ElasticPool, due: float) -> None:
+    def fail_once(ledger: Ledger[Any, Any], now: float) -> None:
         if not struck:
-            struck.append(due)
+            struck.append(now)
             raise error
-        original(self, due)
+        original(ledger, now)
 
-    monkeypatch.setattr(ElasticPool, "_upkeep", fail_once)
+    monkeypatch.setattr(Ledger, "upkeep", fail_once)
     pool.connect().close()
     eventually(lambda: pool.stats().closes.get("max_idle"))
     assert struck
@@ -154,12 +155,11 @@ def test_a_slot_found_by_its_death_is_told_as_closed():
     balance = Balance()
     pool = ElasticPool(Double, **QUIET, observer=balance)
     pool.connect().close()
-    with pool._lock:
-        slot = pool._ledger.idle.pop()
+    with locked(pool) as ledger:
+        slot = ledger.idle.pop()
         slot.state = type(slot.state).GONE  # so that its finalizer says nothing
-        pool._ledger.slots.discard(slot)
-    del slot
-    pool._settle_up()
+        ledger.slots.discard(slot)
+        del slot
     assert balance.reasons == ["vanished"]
     assert pool.stats().size == 0
 
@@ -173,12 +173,11 @@ def test_the_holder_is_the_waiter_as_soon_as_the_connection_was_handed_over(monk
     waiting = Task(lambda: asleep.set() or (pool.connect(), wake.wait(PATIENCE)))
     assert asleep.wait(PATIENCE)
     in_line(pool, 1)
-    with pool._lock:
-        pool._ledger.give_back(held._connection_record, time.monotonic())
-        pool._ledger.sort_out(held._connection_record, time.monotonic())
-        [holder] = {slot.borrow.thread_id for slot in pool._ledger.slots}
-    assert holder == waiting.ident
-    pool._settle_up()
+    with locked(pool) as ledger:
+        ledger.give_back(slot_of(held), time.monotonic())
+        ledger.sort_out(slot_of(held), time.monotonic())
+        [holder] = {slot.borrow.thread_id for slot in ledger.slots}
+        assert holder == waiting.ident
     wake.set()
     waiting.outcome()
 
@@ -233,4 +232,4 @@ def test_what_is_remembered_of_slots_does_not_grow():
     for _ in range(50):
         pool.connect().invalidate()
     gc.collect()
-    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)
+    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)  # nothing else tells

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from dbkit.events import CameBack, Leaked, Observer
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
+from dbkit.runtime.threads import ThreadRuntime
 
-from .helpers import QUIET, Admin, Borrower, Connects, Task, engine_on, eventually, locked, unique
+from .helpers import QUIET, Admin, Borrower, Connects, Task, engine_on, eventually, locked, slot_of, unique
 
 SOON = 0.02
 NEVER = 3600.0
@@ -199,14 +200,17 @@ def test_the_timeout_error_names_where_each_holder_borrowed(shared_database: str
 
 
 def test_without_leak_after_nothing_is_recorded(shared_database: str, monkeypatch: pytest.MonkeyPatch):
+    alarms: list[float] = []
+
     def never(*_: object) -> None:
         raise AssertionError("looked at the stack")
 
     monkeypatch.setattr("dbkit.runtime.threads.call_site", never)
+    monkeypatch.setattr(ThreadRuntime, "call_at", lambda _, when, ring: alarms.append(when))
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect() as connection:
-            assert connection.connection._connection_record.holder == threading.get_ident()
-            assert engine.pool._alarm.wants(float("1e12"))
+            assert slot_of(connection.connection).holder == threading.get_ident()
+    assert not alarms
 
 
 def test_the_hint_for_one_that_waits_for_itself(shared_database: str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import Engine, exc, text
 
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import LineFullError, PoolTimeoutError
@@ -184,27 +184,27 @@ def test_after_a_failed_connect_the_next_in_line_is_served(shared_database: str)
     pool.dispose()
 
 
-def free_by_detach(connection: Any) -> None:
+def free_by_detach(engine: Engine, connection: Any) -> None:
     connection.detach()
     connection.close()
 
 
-def free_by_invalidate(connection: Any) -> None:
+def free_by_invalidate(engine: Engine, connection: Any) -> None:
     connection.invalidate()
 
 
-def free_by_closing_the_driver_connection(connection: Any) -> None:
+def free_by_closing_the_driver_connection(engine: Engine, connection: Any) -> None:
     connection.driver_connection.close()
     connection.close()
 
 
-def free_by_soft_invalidate(connection: Any) -> None:
+def free_by_soft_invalidate(engine: Engine, connection: Any) -> None:
     connection.invalidate(soft=True)
     connection.close()
 
 
-def free_by_dispose(connection: Any) -> None:
-    connection._pool.dispose()
+def free_by_dispose(engine: Engine, connection: Any) -> None:
+    engine.pool.dispose()
     connection.close()
 
 
@@ -219,13 +219,13 @@ def free_by_dispose(connection: Any) -> None:
     ],
     ids=lambda free: free.__name__,
 )
-def test_whatever_frees_a_slot_wakes_the_line(shared_database: str, free: Callable[[Any], None]):
+def test_whatever_frees_a_slot_wakes_the_line(shared_database: str, free: Callable[[Engine, Any], None]):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         holder = engine.raw_connection()
         pid = pid_of(holder)
         waiters = [Borrower(engine.pool) for _ in range(2)]
         in_line(engine.pool, 2)
-        free(holder)
+        free(engine, holder)
         for _ in range(2):
             served = eventually(lambda: [waiter for waiter in waiters if waiter.has_it.is_set()])
             waiters.remove(served[0])

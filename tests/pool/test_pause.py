@@ -163,8 +163,12 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
             with borrowed(engine.pool, 1):
                 main = threading.get_ident()
 
+                def watched() -> bool:
+                    with locked(engine.pool) as ledger:
+                        return bool(ledger.watchers)
+
                 def interrupt() -> None:
-                    eventually(lambda: engine.pool._ledger.watchers)
+                    eventually(watched)
                     signal.pthread_kill(main, signal.SIGALRM)
 
                 interrupting = Task(interrupt)
