@@ -65,6 +65,7 @@ def page(drills: Sequence[Drill]) -> str:
         for drill in of_it:
             parts.append(f"{drill.case or drill.title} ({drill.form} form):\n")
             parts += _table(drill)
+            parts += [f"- {pool}: not run; {reason}" for pool, reason in drill.absent.items()]
             parts += [f"- {target}{'' if not target.held else ' (held)'}" for target in drill.targets]
             parts.append("")
     return "\n".join(parts).rstrip() + "\n"

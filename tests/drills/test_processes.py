@@ -114,16 +114,6 @@ def test_a_crowd(shared_database: str, drill: Any) -> None:
     )
 
 
-def test_soak(database: str, drill: Any) -> None:
-    seconds = by_form(short=30, long=1800)
-    said = run("soak", database, str(seconds), seconds=seconds + 250)
-    made = drill(15, "soak", f"{seconds} s")
-    made.row("ElasticPool", {"pieces of work": figure("done", said)})
-    made.must("threads more", figure("threads", said), most=2)
-    made.must("descriptors more", figure("descriptors", said), most=20)
-    made.must("memory more, kB", figure("memory", said), most=30_000)
-
-
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 def test_a_server_process_frozen_in_mid_query(shared_database: str, admin: Admin, drill: Any, driver: str) -> None:
     url = shared_database.replace("postgresql://", f"postgresql+{driver}://")
