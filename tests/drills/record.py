@@ -1,8 +1,8 @@
 """What a drill saw: its figures, its targets, and the file they are kept in.
 
 A file holds one test: ``{"number", "title", "form", "case", "rows": [{"pool", "figures"}], "targets": [...]}``, each
-target with ``what``, ``seen``, ``most`` and ``held``; ``absent`` says by pool why it does not run. The report merges the
-files by the drill's number.
+target with ``what``, ``seen``, ``most`` and ``held``; ``absent`` says by pool why it does not run. The report merges
+the files by the drill's number.
 """
 
 from __future__ import annotations
