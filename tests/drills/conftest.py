@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from ..migrate.conftest import scripts as scripts
 from .canary import Canary
 from .forms import FORM
 from .record import FOLDER, Drill, read
