@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any, Final
 
 from psycopg2.extensions import parse_dsn
@@ -40,6 +41,11 @@ def say(**figures: float) -> None:
     """Print figures for the drill to read, by their names with spaces."""
     for name, value in figures.items():
         print(name.replace("_", " "), value, flush=True)
+
+
+def threads_of_this_process() -> int:
+    """How many the system knows. ``threading`` would go on counting some that it did not start, and that logged."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 def lost(entrant: Entrant, size: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..pool.helpers import Admin, Task, eventually
 from .entrants import NAME, SIZE, fill, turn
-from .inside import make, say
+from .inside import make, say, threads_of_this_process
 
 WAITERS: Final = 4
 
@@ -29,8 +29,12 @@ def at_exit(name: str, url: str) -> None:
 
 def dropped(name: str, url: str) -> None:
     """The last reference to the pool goes while a thread still has one of its connections."""
-    admin = Admin(url)
-    threads = threading.active_count()
+    admin, first = Admin(url), make(name, url, timeout=60)
+    fill(first)
+    first.close()
+    del first
+    eventually(lambda: not admin.pids(NAME))  # what is left is the process's, as the one clock of all our pools
+    threads = threads_of_this_process()
     pools: list[Any] = [make(name, url, timeout=60)]
     gone = weakref.ref(pools[0].engine.pool if name.startswith("QueuePool") else pools[0].pool)
     fill(pools[0])
@@ -53,7 +57,7 @@ def dropped(name: str, url: str) -> None:
 
     def left() -> tuple[int, int, int]:
         gc.collect()
-        return len(admin.pids(NAME)), threading.active_count() - threads, int(gone() is not None)
+        return len(admin.pids(NAME)), threads_of_this_process() - threads, int(gone() is not None)
 
     while any(left()) and time.monotonic() < end:
         time.sleep(0.05)

@@ -22,7 +22,10 @@ from sqlalchemy import text
 
 from dbkit import DatabaseConnectionManager, PoolTimeoutError
 
+from ..pool.helpers import Admin
 from . import closing
+from .entrants import NAME
+from .inside import threads_of_this_process
 
 PARTS: Final = 6
 WARM: Final = 2
@@ -70,7 +73,7 @@ def deadline(db: DatabaseConnectionManager) -> None:
 def kill_one(db: DatabaseConnectionManager) -> None:
     db.execute_query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
+        f"AND application_name = '{NAME}' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
     )
 
 
@@ -126,7 +129,7 @@ def measured() -> dict[str, int]:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "memory": pages * resource.getpagesize() // 1024,
-        "threads": threading.active_count(),
+        "threads": threads_of_this_process(),
         "descriptors": sum(1 for _ in Path("/proc/self/fd").iterdir()),
         "objects": len(gc.get_objects()),
     }
@@ -142,7 +145,7 @@ def leak(kept: list[Any]) -> None:
 
 
 def main(url: str, seconds: float, *, planted: bool) -> None:
-    db = DatabaseConnectionManager(url, **NUMBERS)
+    db, admin = DatabaseConnectionManager(url, **NUMBERS), Admin(url.partition("?")[0])
     did: Counter[str] = Counter()
     seen: list[dict[str, int]] = []
     kept: list[Any] = []
@@ -151,7 +154,7 @@ def main(url: str, seconds: float, *, planted: bool) -> None:
         if planted:
             leak(kept)
         gc.collect()
-        closing.check(db.pool, execute=lambda sql: [tuple(row) for row in db.execute_query(sql)])
+        closing.check(db.pool, execute=admin.rows)
         seen.append(measured())
         print(len(seen), seen[-1], flush=True)
     for name, before in seen[WARM - 1].items():

@@ -34,7 +34,7 @@ def test_the_program_ends(shared_database: str, admin: Admin, drill: MakeDrill):
 
 
 def test_the_pool_is_dropped(shared_database: str, drill: MakeDrill):
-    record = drill(14, "exit", "the engine is dropped while a connection is in use")
+    record = drill(14, "exit", "the process's second engine is dropped while a connection is in use")
     for name in RUNNING:
         said = run("tests.drills.leaving", "dropped", name, shared_database, seconds=120)
         seen = {f"{what} left": int(figure(what, said)) for what in ("sessions", "threads", "pools")}

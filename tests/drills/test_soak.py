@@ -27,7 +27,7 @@ def soak(database: str, seconds: float, *how: str) -> tuple[str, dict[str, float
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("python", [f"{sys.version_info.major}.{sys.version_info.minor}"])
 def test_soak(database: str, drill: MakeDrill, python: str) -> None:
-    seconds = by_form(short=30, long=1800)
+    seconds = by_form(short=60, long=1800)
     made = drill(15, "soak", f"{seconds:,} s on Python {python}")
     made.without("QueuePool, psycopg_pool", WHY_ALONE)
     said, more = soak(database, seconds)

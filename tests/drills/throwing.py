@@ -6,6 +6,7 @@ With ours they resize and drain it too, and its upkeep is at work.
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import sys
 import threading
@@ -40,6 +41,7 @@ def hammer(entrant: Entrant, enough: threading.Event, hits: list[int]) -> None:
 
 def main(name: str, url: str, most: str, seconds: str) -> None:
     sys.unraisablehook = lambda _: None
+    logging.root.addHandler(logging.NullHandler())  # any other has a lock, which a thrown exception may leave locked
     options: dict[str, Any] = {"max_idle": 0.2, "max_lifetime": 1.0, "keepalive": 0.1} if name == OURS else {}
     entrant: Any = make(name, url, timeout=2, size=SIZE, **options)
     enough, hits = threading.Event(), [0, 0]
