@@ -30,8 +30,8 @@ INTRODUCTION = """\
 
 Each drill breaks something real: PostgreSQL servers that are killed, stopped, demoted or promoted, networks that lose
 every packet, PgBouncer restarted, a cluster that changes its leader, processes that fork, leak, are interrupted or end.
-QueuePool (plain and with `pre_ping`) and psycopg_pool run them beside ours, each with eight connections and set up as its
-own documents say; where one does not run, the reason stands there.
+QueuePool (plain and with `pre_ping`) and psycopg_pool run them beside ours, each with eight connections and set up as
+its own documents say; where one does not run, the reason stands there.
 This page is made from the figures of the last run by `make drills-report`.
 
     make drills              # the short form, also part of `make test`

@@ -58,7 +58,14 @@ def test_forks_beside_threads_that_connect(shared_database: str, drill: MakeDril
     record = drill(11, TITLE, "forks beside 6 threads connecting; the peers' children begin as their documents say")
     for name in RUNNING:
         count = by_form(short=40, long=300 if name == OURS else 60)
-        said = run("tests.drills.forking", "connecting", name, shared_database, str(count), seconds=280)
+        said = run(
+            "tests.drills.forking",
+            "connecting",
+            name,
+            shared_database,
+            str(count),
+            seconds=by_form(short=280, long=1100),
+        )
         failed, errors = int(figure("failed", said)), int(figure("errors", said))
         record.row(
             name,
