@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,14 @@ IN_CHILDREN: Final = str(Path(__file__).with_name("in_children"))
 """Goes onto the ``PYTHONPATH`` of children: Python imports ``sitecustomize`` from there when it starts."""
 
 COVER: Final = "[the canary]"
+
+_WATCHING: Final[list[Callable[[BaseException], None]]] = []
+
+
+def seen(error: BaseException) -> None:
+    """Have an error looked at that a drill catches itself."""
+    for examine in _WATCHING:
+        examine(error)
 
 
 class Canary:
@@ -98,7 +106,7 @@ class Canary:
 
     @contextlib.contextmanager
     def hears_all(self) -> Iterator[None]:
-        """Within the block every logger says all it can, and this hears it, wherever else it goes."""
+        """Within the block every logger says all it can, and this hears it, wherever it goes; and it sees errors."""
         loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
         before = [(one, one.level) for one in (logging.root, *loggers)]
         pass_on = logging.Logger.callHandlers
@@ -110,9 +118,11 @@ class Canary:
         for one, _ in before:
             one.setLevel(logging.DEBUG if one is logging.root else logging.NOTSET)
         logging.Logger.callHandlers = hear_and_pass_on  # type: ignore[method-assign]
+        _WATCHING.append(self.examine)
         try:
             yield
         finally:
+            _WATCHING.remove(self.examine)
             logging.Logger.callHandlers = pass_on  # type: ignore[method-assign]
             for one, level in before:
                 one.setLevel(level)

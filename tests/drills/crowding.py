@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..pool.helpers import eventually
@@ -20,6 +21,8 @@ MOST: Final = 100
 def crowd(name: str, url: str) -> None:
     """All of them borrow a few times, for a moment each."""
     entrant = make(name, url, timeout=120, size=SIZE)
+    for handle in [entrant.borrow() for _ in range(SIZE)]:
+        entrant.give_back(handle)
     waits: list[float] = []
 
     def work() -> None:
@@ -65,11 +68,19 @@ def refused(name: str, url: str) -> None:
     end(entrant, url)
 
 
-def run(work: Any) -> None:
+def run(work: Callable[[], None]) -> None:
+    """Have all threads do it, beginning at once."""
     threading.stack_size(256 * 1024)
-    crew = [threading.Thread(target=work) for _ in range(THREADS)]
+    gate = threading.Event()
+
+    def wait_and_work() -> None:
+        gate.wait()
+        work()
+
+    crew = [threading.Thread(target=wait_and_work) for _ in range(THREADS)]
     for thread in crew:
         thread.start()
+    gate.set()
     for thread in crew:
         thread.join()
 

@@ -12,7 +12,7 @@ import pytest
 
 from ..pool.helpers import Task
 from ..shown import DBKIT
-from .canary import COVER, Canary
+from .canary import COVER, Canary, seen
 
 WORD = "pa55-canary"
 
@@ -58,6 +58,13 @@ def raise_it() -> None:
         fails_in_dbkit()
 
 
+def catch_it() -> None:
+    try:
+        fails_in_dbkit()
+    except ValueError as error:
+        seen(error)
+
+
 def keep_it(canary: Canary) -> None:
     kept = Loud()
     canary.look_at_the_process()
@@ -69,6 +76,7 @@ SHOWN: dict[str, Callable[[Canary], None]] = {
     "log": lambda _: log_apart(),
     "traceback in a log": lambda _: log_the_error(),
     "error": lambda _: raise_it(),
+    "error that a drill catches": lambda _: catch_it(),
     "error of a thread": lambda _: Task(fails_in_dbkit).join(),
     "repr": keep_it,
     "output of a child": lambda _: in_a_child(CODE + "print(password)"),

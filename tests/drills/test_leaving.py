@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from time import monotonic
 
 from ..pool.helpers import Admin, eventually
-from .canary import FOLDER
 from .conftest import MakeDrill
 from .entrants import NAME
 from .inside import OURS, RUNNING
-from .processes import PYTHON, ROOT, figure, run
+from .processes import PYTHON, ROOT, figure, run, undisturbed
 
 
 def test_the_program_ends(shared_database: str, admin: Admin, drill: MakeDrill):
     record = drill(14, "exit", "8 connections in statements, 4 borrowers in line, upkeep")
-    environ = {name: value for name, value in os.environ.items() if name != FOLDER}  # its look round takes its time
     for name in RUNNING:
         done = subprocess.run(
             [*PYTHON, "-m", "tests.drills.leaving", "at_exit", name, shared_database],
-            cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env=undisturbed(), capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         took, lines = monotonic() - figure("left", done.stdout), len(done.stderr.splitlines())
         record.row(name, {"exit, s": took, "lines on stderr": lines, "exit code": done.returncode})
