@@ -86,7 +86,7 @@ def test_where_nothing_can_be_polled_there_is_no_peek(ends: Ends, monkeypatch: p
 
 
 def test_one_that_another_thread_peeks_at_is_peeked_at_again() -> None:
-    answers: list[Callable[[], Any]] = [lambda: [(1, 1)], lambda: [], _busy, _busy]
+    answers: list[Callable[[], Any]] = [lambda: [(1, 1)], list, _busy, _busy]
     asked: list[int] = []
 
     def peek(milliseconds: int) -> Any:
