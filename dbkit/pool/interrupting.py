@@ -4,7 +4,7 @@ The pool knows who holds what, so nothing is noted down for a statement. Invaria
 
 1. A connection on which a statement is cancelled is not used again: it is marked first, and then looked at once more.
    A cancel that comes late could strike the next borrower's statement.
-2. A statement that began just now is left alone: it may be what the program does *after* its ``KeyboardInterrupt``.
+2. A statement that began after Ctrl-C came is left alone: it is what the program does after its ``KeyboardInterrupt``.
 3. A server that does not end the statement in time loses the connection: the main thread is free within a second.
 """
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from dbkit.pool.slot import PooledSlot
     from dbkit.runtime.base import Waiter
 
-FRESH: Final = 0.01
-"""Seconds. The signal is heard well within them, so a younger statement may have been sent by its handler."""
-
 PATIENCE: Final = 0.4
 """Seconds that the server has to end the statement."""
 
 _LOOK: Final = 0.01
 
 
-def cancel_of_main_thread(pool: LedgerDriver) -> None:
+def cancel_of_main_thread(pool: LedgerDriver, moment: float) -> None:
     """End the statement that the main thread waits for on a connection of this pool, if there is one.
 
     Called on a thread beside the main one. Does nothing with drivers that hear of Ctrl-C by themselves.
+
+    Args:
+        pool: whose borrowers are looked at.
+        moment: when Ctrl-C came, by the monotonic clock.
     """
     main = threading.main_thread().ident
 
@@ -50,7 +51,7 @@ def cancel_of_main_thread(pool: LedgerDriver) -> None:
         if connection is None:
             continue
         driver, began = for_connection(connection), _statement(connection)
-        if driver.hears_interrupts or not _is_active(driver, connection) or time.monotonic() - began < FRESH:
+        if driver.hears_interrupts or not _is_active(driver, connection) or began > moment:
             continue
         borrowed_at = slot.borrowed_at
         pool._step(lambda _, slot=slot: _condemn(slot))  # type: ignore[misc]  # mypy has no type for the default

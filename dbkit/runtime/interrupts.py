@@ -2,7 +2,8 @@
 
 Python runs a signal's handler between two instructions of the main thread, so a driver that waits in C keeps it off
 until the server answers. But the interpreter writes the signal's number to its wake-up descriptor at once, from C. A
-thread reads there, and calls whoever asked to be told. See docs/decisions/interrupts.md. Invariants:
+thread reads there, and tells whoever asked when the signal came: it may hear of it late, so the kernel notes the time.
+See docs/decisions/interrupts.md. Invariants:
 
 1. The descriptor is taken only where nobody has it, and is given up for good to the first who takes it from us.
 2. Only a Ctrl-C that will raise ``KeyboardInterrupt`` is told of: a program with a handler of its own decides itself.
@@ -16,8 +17,12 @@ import atexit
 import logging
 import signal
 import socket
+import struct
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from dbkit.runtime.forks import in_child
@@ -29,15 +34,21 @@ logger = logging.getLogger("dbkit.pool")
 
 T = TypeVar("T")
 
-_told: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
+LATE: Final = 0.01
+"""Seconds. Where the kernel notes no time, Ctrl-C is taken to have come so long before it was heard."""
+
+_SO_TIMESTAMPNS: Final = 35
+_TIMESPEC: Final = struct.Struct("@ll")
+
+_told: WeakKeyDictionary[Any, Callable[[Any, float], None]] = WeakKeyDictionary()
 
 
-def tell(owner: T, callback: Callable[[T], None]) -> None:
-    """Call ``callback(owner)`` when Ctrl-C comes, on a thread beside the main one, for as long as the owner lives.
+def tell(owner: T, callback: Callable[[T, float], None]) -> None:
+    """Call ``callback(owner, moment)`` when Ctrl-C comes, on a thread beside the main one, while the owner lives.
 
     Args:
         owner: held weakly; must be hashable by identity.
-        callback: must not hold the owner.
+        callback: must not hold the owner. The moment is when Ctrl-C came, by the monotonic clock.
     """
     _told[owner] = callback
 
@@ -56,7 +67,7 @@ class _Listener:
     """The wake-up descriptor, and the thread that reads it. Made and placed by the main thread alone."""
 
     def __init__(self) -> None:
-        self._ears, self._mouth = socket.socketpair()
+        self._ears, self._mouth = _stamping_pair() if sys.platform == "linux" else socket.socketpair()
         self._mouth.setblocking(False)
         self._stands_back = False
         try:
@@ -96,19 +107,39 @@ class _Listener:
         self._ears.close()
 
     def _run(self) -> None:
-        while numbers := self._ears.recv(64):
+        while True:
+            numbers, stamps, _, _ = self._ears.recvmsg(64, 64)
+            if not numbers:
+                return
             if signal.SIGINT in numbers and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                _tell_all()
+                _tell_all(_moment(stamps))
 
 
-def _tell_all() -> None:
+def _stamping_pair() -> tuple[socket.socket, socket.socket]:
+    """Connected sockets; what is read from the first comes with the time at which it was written."""
+    ears, mouth = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with suppress(OSError):
+        ears.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return ears, mouth
+
+
+def _moment(stamps: list[tuple[int, int, bytes]]) -> float:
+    for level, kind, content in stamps:
+        if (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS, _TIMESPEC.size):
+            seconds, nanoseconds = _TIMESPEC.unpack(content)
+            ago: float = time.time() - seconds - nanoseconds / 1e9
+            return time.monotonic() - max(0.0, ago)
+    return time.monotonic() - LATE
+
+
+def _tell_all(moment: float) -> None:
     for reference in _told.keyrefs():
         owner = reference()
         callback = None if owner is None else _told.get(owner)
         if callback is None:
             continue
         try:
-            callback(owner)
+            callback(owner, moment)
         except Exception:
             logger.debug("After Ctrl-C, a statement could not be cancelled.", exc_info=True)
 

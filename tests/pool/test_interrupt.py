@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 from sqlalchemy import text
 
 from dbkit import DatabaseConnectionManager
@@ -154,14 +155,33 @@ def test_a_program_with_a_handler_of_its_own_finishes_its_statement(shared_datab
         signal.signal(signal.SIGINT, before)
 
 
-def test_what_began_just_now_is_left_alone(shared_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_began_after_it_came_is_left_alone(shared_database: str) -> None:
+    """It is what the program does after its ``KeyboardInterrupt``, however late Ctrl-C is heard."""
     with DatabaseConnectionManager(shared_database, min_size=0) as db:
         pid = db.execute_query("SELECT pg_backend_pid()").scalar()
-        monkeypatch.setattr(interrupting, "FRESH", 1000.0)
-        cancelling = Task(lambda: [interrupting.cancel_of_main_thread(db.pool) for _ in range(20)])
+        moment = time.monotonic()
+        cancelling = Task(lambda: [interrupting.cancel_of_main_thread(db.pool, moment) for _ in range(20)])
         assert db.execute_query("SELECT 1 FROM pg_sleep(0.3)").scalar() == 1
         cancelling.outcome()
         assert db.execute_query("SELECT pg_backend_pid()").scalar() == pid
+
+
+def test_what_began_shortly_before_it_came_is_cancelled(shared_database: str) -> None:
+    struck: list[float] = []
+
+    def press(connection: Any) -> None:
+        eventually(lambda: connection.info.transaction_status == TRANSACTION_STATUS_ACTIVE)
+        struck.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with DatabaseConnectionManager(shared_database, min_size=0) as db:
+        with pytest.raises(KeyboardInterrupt), db.raw_connection() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            pressing = Task(press, connection)
+            with connection.cursor() as late:
+                late.execute(SLEEP)
+        pressing.outcome()
+        assert time.monotonic() - struck[0] < SOON
 
 
 def test_who_listens_already_goes_on_listening(shared_database: str) -> None:
