@@ -16,7 +16,7 @@ from dbkit.runtime.deadlines import Deadline
 from dbkit.runtime.deadlines import current as current_deadline
 
 from .every_line import Double
-from .helpers import QUIET, Recorder, Task, at_rest, eventually, in_line, stale
+from .helpers import QUIET, Recorder, Task, at_rest, eventually, in_line, locked, stale
 
 
 class Mortal(Double):
@@ -97,6 +97,27 @@ def test_pings_go_on_for_as_long_as_a_connection_is_idle() -> None:
     pool = ElasticPool(Pinged, **QUIET | {"keepalive": 0.02})
     pool.connect().close()
     eventually(lambda: len(pinged) >= 3)
+    pool.close()
+
+
+def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before() -> None:
+    """Upkeep asks once a ``keepalive``: that nobody did for two of them means that no upkeep runs."""
+    asked: list[int] = []
+
+    class Asked(Double):
+        def cursor(self) -> Any:
+            asked.append(1)
+            return Cursor()
+
+    pool = ElasticPool(Asked, **QUIET | {"keepalive": 100.0})
+    pool.connect().close()
+    for seconds, pings in ((90, 0), (210, 1)):
+        with locked(pool) as ledger:
+            for slot in ledger.idle:
+                slot.idle_since -= seconds
+                slot.checked_at -= seconds
+        pool.connect().close()
+        assert len(asked) == pings
     pool.close()
 
 
