@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from dbkit.core.types import State
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import DeadlineExceeded, PoolTimeoutError
 from dbkit.runtime.deadlines import Deadline
@@ -119,6 +120,18 @@ def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before() -> None:
         pool.connect().close()
         assert len(asked) == pings
     pool.close()
+
+
+def test_a_slot_that_a_forked_child_forgets_lets_go_and_says_nothing() -> None:
+    pool = ElasticPool(Double, **QUIET)
+    held = pool.connect()
+    slot: Any = held._connection_record
+    connection = held.driver_connection
+    slot.forget()
+    assert slot.state is State.GONE
+    assert slot.dbapi_connection is None
+    assert not held.is_valid
+    assert not connection.closed
 
 
 def test_a_connection_is_opened_once_for_all_who_ask_its_slot() -> None:

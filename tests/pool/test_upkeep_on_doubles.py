@@ -39,25 +39,40 @@ def test_a_pause_and_a_close_that_are_over_are_waited_for_by_nobody(operation: s
     held.close()
 
 
-def test_a_drain_in_the_midst_of_a_backoff_goes_on_after_it() -> None:
-    """Nobody waits, so nothing else would set an alarm."""
-    up = True
+class Failing:
+    """A creator whose connects, once it is ``failing``, wait at the gate and are then refused."""
 
-    def connect() -> Double:
-        if not up:
+    def __init__(self) -> None:
+        self.failing = False
+        self.gate = threading.Event()
+
+    def __call__(self) -> Double:
+        if self.failing:
+            assert self.gate.wait(60)
             raise refused()
         return Double()
 
-    pool = ElasticPool(connect, **QUIET | {"max_size": 2})
+
+@pytest.mark.parametrize("what", ["drain", "resize"])
+def test_what_is_wanted_in_the_midst_of_a_backoff_is_opened_after_it(what: str) -> None:
+    """The attempt failed after its borrower had left, so nobody but the operation sets an alarm."""
+    creator = Failing()
+    pool = ElasticPool(creator, **QUIET | {"max_size": 2})
     old = pool.connect()
-    up = False
-    with pytest.raises(PoolTimeoutError, match="Connection refused"):
+    creator.failing = True
+    with pytest.raises(PoolTimeoutError):
         pool.borrow(0.05)
     old.close()
-    up = True
-    pool.drain()
-    eventually(lambda: pool.stats().closes == {"drained": 1})
-    at_rest(pool, idle=1)
+    creator.gate.set()
+    eventually(lambda: pool.stats().open_failures == 1)
+    creator.failing = False
+    if what == "drain":
+        pool.drain()
+        eventually(lambda: pool.stats().closes == {"drained": 1})
+        at_rest(pool, idle=1)
+    else:
+        pool.resize(min_size=2)
+        at_rest(pool, idle=2)
 
 
 def test_each_of_several_goes_when_its_own_time_is_up() -> None:
@@ -67,22 +82,3 @@ def test_each_of_several_goes_when_its_own_time_is_up() -> None:
     threading.Event().wait(0.1)
     second.close()
     eventually(lambda: pool.stats().closes == {"max_idle": 2})
-
-
-def test_a_larger_minimum_in_the_midst_of_a_backoff_is_opened_after_it() -> None:
-    up = True
-
-    def connect() -> Double:
-        if not up:
-            raise refused()
-        return Double()
-
-    pool = ElasticPool(connect, **QUIET | {"max_size": 3})
-    held = pool.connect()
-    up = False
-    with pytest.raises(PoolTimeoutError, match="Connection refused"):
-        pool.borrow(0.05)
-    up = True
-    pool.resize(min_size=3)
-    at_rest(pool, idle=2, in_use=1)
-    held.close()
