@@ -101,7 +101,8 @@ def test_pings_go_on_for_as_long_as_a_connection_is_idle() -> None:
     pool.close()
 
 
-def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before() -> None:
+@pytest.mark.parametrize("keepalive", [0.5, 100.0])
+def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before(keepalive: float) -> None:
     """Upkeep asks once a ``keepalive``: that nobody did for two of them means that no upkeep runs."""
     asked: list[int] = []
 
@@ -110,15 +111,21 @@ def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before() -> None:
             asked.append(1)
             return Cursor()
 
-    pool = ElasticPool(Asked, **QUIET | {"keepalive": 100.0})
-    pool.connect().close()
-    for seconds, pings in ((90, 0), (210, 1)):
+    pool = ElasticPool(Asked, **QUIET | {"keepalive": keepalive})
+
+    def borrow_after(seconds: float) -> None:
         with locked(pool) as ledger:
             for slot in ledger.idle:
                 slot.idle_since -= seconds
                 slot.checked_at -= seconds
         pool.connect().close()
-        assert len(asked) == pings
+
+    pool.connect().close()
+    if keepalive > 60:  # else upkeep may ask meanwhile
+        borrow_after(0.9 * keepalive)
+        assert not asked
+    borrow_after(3 * keepalive)
+    assert asked
     pool.close()
 
 
