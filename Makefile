@@ -12,6 +12,7 @@ ARGS ?=
 help:  ## show this list
 	@echo "dbkit: one pool for sessions, queries and migrations"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@echo "  DBKIT_DRILLS=long runs all rounds of the drills, DBKIT_DRILLS_REQUIRE=pgbouncer,netns,patroni fails those that miss one"
 	@echo "  ARGS=... adds arguments (make test ARGS='-k fork'), SQLALCHEMY=2.0 uses that line"
 
 $(READY): pyproject.toml constraints.txt

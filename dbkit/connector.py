@@ -9,6 +9,8 @@ Invariants:
    at the server and at the credential's source in the same moment. (The pool rides out everything uncertain anyway.)
 4. Neither the connector's ``repr`` nor any error of a failed connection attempt shows a secret.
 5. A fork waits for the driver's own connecting only, never for a credential or for a pause between two tries.
+6. Where the user sets no ``connect_timeout``, each of several addresses gets its share of the borrower's time
+   (``core/connect_timeouts.py``).
 """
 
 from __future__ import annotations
@@ -17,21 +19,25 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from dbkit.core.connect_timeouts import first_timeout, longer_timeout
 from dbkit.credentials.base import Token, checked_proof, text_of, without_tracebacks
 from dbkit.credentials.errors import CredentialError
 from dbkit.diagnosis.outage import is_refusal
 from dbkit.diagnosis.rejection import is_rejection  # not lazily: a process out of files cannot import
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.creator import Creator
+from dbkit.runtime.deadlines import current as current_deadline
 from dbkit.runtime.forks import connecting
 from dbkit.runtime.who import who
 from dbkit.settings.secret import Secret
 
 if TYPE_CHECKING:
     from dbkit.credentials.base import BaseCredential
+    from dbkit.runtime.addresses import Addresses
     from dbkit.settings import DatabaseSettings
 
 logger = logging.getLogger("dbkit.credentials")
@@ -46,7 +52,21 @@ from one of its two steps to the other. Waited on the connecting thread; borrowe
 _UNVERIFIED: Final = "certificate verify failed"
 """What libpq says of a certificate, whatever is wrong with it."""
 
-_DEFAULT_PORT: Final = 5432
+DEFAULT_PORT: Final = 5432
+"""PostgreSQL's, where nobody names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the time of a connection attempt is shared out, where the user set no ``connect_timeout``.
+
+    Attributes:
+        addresses: those the driver goes through.
+        timeout: seconds a borrower of the pool waits.
+    """
+
+    addresses: Addresses
+    timeout: float
 
 
 class Connector(Creator):
@@ -63,6 +83,7 @@ class Connector(Creator):
         connect: the driver's own; by default ``psycopg2.connect``.
         failures: the classes of the errors by which the driver tells that an attempt failed; by default psycopg2's, and
             ``UnicodeDecodeError``, which psycopg2 raises where the server's message is in an encoding of its own.
+        pace: shares out the time between several addresses; None for ``connect_timeout`` as it stands in ``params``.
 
     Raises:
         SettingsError: the credential gives nothing but tokens, and they must not be sent.
@@ -73,6 +94,7 @@ class Connector(Creator):
         "_credential",
         "_failures",
         "_origins",
+        "_pace",
         "_params",
         "_refusal",
         "_secrets",
@@ -92,6 +114,7 @@ class Connector(Creator):
         origins: str = "",
         connect: Callable[..., Any] | None = None,
         failures: tuple[type[BaseException], ...] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         if connect is None or failures is None:
             import psycopg2
@@ -106,6 +129,7 @@ class Connector(Creator):
         self._origins = f"dbkit tried {target}" + (f": {origins}" if origins else "")
         self._connect: Callable[..., Any] = connect
         self._failures = failures
+        self._pace = pace
         self._worked = False
         self._trying_again: set[int] = set()
         """The threads or tasks whose login was rejected and is tried again."""
@@ -198,8 +222,9 @@ class Connector(Creator):
 
     def _connected(self, proof: Secret | Token | None) -> Any:
         try:
-            with self._gate():
-                return self._connect(**self._params, **self._revealed(proof))
+            if self._pace is None:
+                return self._attempt(proof)
+            return self._paced(self._pace, proof)
         except UnicodeEncodeError:
             pass  # its `object` is all that was to be sent
         except BaseException as error:  # noqa: BLE001 - passed on
@@ -210,13 +235,36 @@ class Connector(Creator):
             raise without_tracebacks(error)  # noqa: B904 - it is the same error
         raise SettingsError([Fault("connect_args", "hold text that is not valid UTF-8")])
 
+    def _paced(self, pace: Pace, proof: Secret | Token | None) -> Any:
+        """Connect, with little time for each of several addresses at first, and more if none of them answers."""
+        began, deadline = time.monotonic(), current_deadline.get()
+        addresses, most = self._count(pace.addresses), int(self._params["connect_timeout"])
+        left = pace.timeout if deadline is None else min(pace.timeout, deadline.left())
+        seconds = first_timeout(left, addresses, most)
+        while True:
+            since = time.monotonic()
+            try:
+                return self._attempt(proof, connect_timeout=seconds)
+            except self._failures:
+                now = time.monotonic()
+                # by the pool's own timeout: others wait for this connection too, and may have more time
+                left = pace.timeout - (now - began)
+                longer = longer_timeout(left, addresses, most, before=seconds, took=now - since)
+                if longer is None:
+                    raise
+            seconds = longer
+
+    def _attempt(self, proof: Secret | Token | None, **more: Any) -> Any:
+        with self._gate():
+            return self._connect(**{**self._params, **more}, **self._revealed(proof))
+
     def _name_fault_of_certificate(self, error: BaseException) -> None:
         host, port, authorities = (self._params.get(name) for name in ("host", "port", "sslrootcert"))
         if _UNVERIFIED not in str(error) or not host or "," in str(host) or not authorities:
             return
         from dbkit.runtime.certificates import fault_of_certificate  # only for a mistake
 
-        reason = fault_of_certificate(str(host), int(port or _DEFAULT_PORT), str(authorities))
+        reason = fault_of_certificate(str(host), int(port or DEFAULT_PORT), str(authorities))
         if reason is not None:
             _add_line(error, f"the server's certificate was refused: {reason} (sslrootcert={authorities})")
 
@@ -225,6 +273,11 @@ class Connector(Creator):
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the credential, which may block."""
         return question()
+
+    def _count(self, addresses: Addresses) -> int:
+        """Count the server's addresses, which may block."""
+        with self._gate():
+            return addresses.count()
 
     def _pause(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -9,12 +9,15 @@ import _thread
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.util import await_only
 
 from dbkit.connector import Connector
 from dbkit.credentials.awaited import AwaitedCredential
+
+if TYPE_CHECKING:
+    from dbkit.runtime.addresses import Addresses
 
 T = TypeVar("T")
 
@@ -31,6 +34,9 @@ class AsyncConnector(Connector):
         if isinstance(credential, AwaitedCredential):
             credential.loop = asyncio.get_running_loop()
         return await_only(on_a_thread(question))
+
+    def _count(self, addresses: Addresses) -> int:
+        return await_only(on_a_thread(addresses.count)) if addresses.names else addresses.count()
 
     def _pause(self, seconds: float) -> None:
         await_only(asyncio.sleep(seconds))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import URL, Connection, create_engine, exc
 
-from dbkit.connector import Connector, origins
+from dbkit.connector import DEFAULT_PORT, Connector, Pace, origins
 from dbkit.core.policy import NAMES
 from dbkit.credentials.resolve import choose
 from dbkit.drivers import connect_failures, dbapi_module, for_dialect
@@ -21,6 +21,7 @@ from dbkit.drivers.commits import check_commits
 from dbkit.errors import Fault, SettingsError
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.internals import creator_of
+from dbkit.runtime.addresses import Addresses
 from dbkit.settings.sources import DEFAULT
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def build_engine(
         origins=origins(settings, chosen if credential is not None else None),
         connect=lambda **given: for_dialect(engine.dialect).connect(**(of_the_dialect | given)),
         failures=connect_failures(driver),
+        pace=_pace(settings, driver),
     )
     policy = asdict(settings.policy)
     engine = _create(
@@ -151,6 +153,15 @@ def _driver(settings: DatabaseSettings, *, on_loop: bool) -> str:
     raise SettingsError([Fault("driver", reason, repr(driver), origin)])
 
 
+def _pace(settings: DatabaseSettings, driver: str) -> Pace | None:
+    """How the time of an attempt goes to the server's addresses; None where the user said it."""
+    if not settings.leaves_connect_timeout:
+        return None
+    # asyncpg's time is for a host, with all of its addresses
+    addresses = Addresses(settings.route.hosts, look_up=driver != "asyncpg")
+    return Pace(addresses, settings.policy.timeout)
+
+
 def _refusal(settings: DatabaseSettings) -> Fault | None:
     """The reason why no token may be sent where these settings connect to; None if it may."""
     if settings.allow_insecure_token:
@@ -170,6 +181,8 @@ def _url(settings: DatabaseSettings, driver: str) -> URL:
     query: dict[str, str] = {}
     if host is not None and ("," in host or host.startswith(("/", "@"))):
         query["host"] = host
+        if port is None and driver == "asyncpg" and "," in host:
+            port = DEFAULT_PORT  # SQLAlchemy refuses several hosts without
         if port is not None:
             count = host.count(",") + 1
             query["port"] = str(port) if "," in str(port) else ",".join([str(port)] * count)

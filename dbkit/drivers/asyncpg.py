@@ -13,12 +13,15 @@ from typing import Any, Final
 import asyncpg
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from dbkit.drivers.asyncpg_params import arguments, keep_alive
+from dbkit.drivers.asyncpg_params import arguments, keep_alive, one_by_one
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.drivers.copy_text import CHUNK, copy_lines
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a graceful close may take, the cancellation of a running statement included."""
+
+_THE_NEXT_MAY_DO: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+"""Of several hosts the next one is tried after these, as libpq does."""
 
 _LEVELS: Final = {
     "read_uncommitted": "READ UNCOMMITTED",
@@ -48,12 +51,21 @@ class AsyncpgDriver(Driver):
         from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
         dbapi: Any = PGDialect_asyncpg.import_dbapi()  # type: ignore[no-untyped-call]
-        try:
-            connection = dbapi.connect(**arguments(params))
-        except OSError as error:  # a timeout too; SQLAlchemy leaves these as they are
-            raise dbapi.OperationalError(str(error) or "the server did not answer in time", error) from error
-        keep_alive(connection._connection._transport.get_extra_info("socket"), params)
-        return connection
+        failure: Exception | None = None
+        for given in one_by_one(arguments(params)):
+            try:
+                connection = dbapi.connect(**given)
+            except Exception as error:
+                if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
+                    raise
+                failure = error
+            else:
+                keep_alive(connection._connection._transport.get_extra_info("socket"), params)
+                return connection
+        if isinstance(failure, OSError):  # a timeout too; SQLAlchemy leaves these as they are
+            raise dbapi.OperationalError(str(failure) or "the server did not answer in time", failure) from failure
+        assert failure is not None, "there is one host at least"
+        raise failure
 
     def is_open(self, connection: Any) -> bool:
         return not connection._connection.is_closed()

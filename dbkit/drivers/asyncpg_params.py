@@ -6,7 +6,7 @@ What asyncpg cannot do is refused by name: a parameter that is dropped in silenc
 from __future__ import annotations
 
 import socket as sockets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -92,6 +92,25 @@ def arguments(params: Mapping[str, Any]) -> dict[str, Any]:
     if for_server:
         given["server_settings"] = for_server
     return given
+
+
+def one_by_one(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The arguments for each host alone, in turn: asyncpg's own ``timeout`` is for all of them, and libpq's for each.
+
+    Args:
+        given: what ``arguments`` made.
+    """
+    hosts, ports = given.get("host"), given.get("port")
+    if not isinstance(hosts, list) or (isinstance(ports, list) and len(ports) != len(hosts)):
+        yield dict(given)  # asyncpg says what is wrong with it
+        return
+    wanted = given.get("target_session_attrs")
+    for each in ("standby", "any") if wanted == "prefer-standby" else (wanted,):
+        for place, host in enumerate(hosts):
+            one = {**given, "host": host, "target_session_attrs": each}
+            if isinstance(ports, list):
+                one["port"] = ports[place]
+            yield one
 
 
 def keep_alive(socket: Any, params: Mapping[str, Any]) -> None:

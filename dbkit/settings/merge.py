@@ -46,12 +46,8 @@ SERVER_DEFAULTS: Mapping[str, object] = {
     "fallback_application_name": "dbkit",
 }
 """dbkit's own defaults for a connection: a dead server is noticed within half a minute, even in the middle of a query.
-The name is libpq's fallback, so that ``PGAPPNAME`` and service files win."""
-
-CONNECT_TIMEOUT_OF_SEVERAL = 2
-"""The default of ``connect_timeout`` where there are several hosts. libpq tries one after the other and gives each of
-them that long, so a first host that is mute must not use up a borrower's ``timeout``: the second is reached within 3 s.
-libpq before 17 takes 1 for 2."""
+``connect_timeout`` is for one address; of several each gets less at first (``core/connect_timeouts.py``). The name is
+libpq's fallback, so that ``PGAPPNAME`` and service files win."""
 
 _NAMES_SERVER = ("host", "hostaddr", "service")
 _SERVER = frozenset({*_NAMES_SERVER, "servicefile"})
@@ -227,16 +223,10 @@ def server_defaults(values: Mapping[str, Setting], environ: Mapping[str, str]) -
     away; and with a service in use, which may set anything, only the fallback name is given.
     """
     service = "service" in values or bool(environ.get("PGSERVICE"))
-    several = any(_are_several(values[key].value) for key in ("host", "hostaddr") if key in values)
-    defaults = {**SERVER_DEFAULTS, "connect_timeout": CONNECT_TIMEOUT_OF_SEVERAL} if several else SERVER_DEFAULTS
     chosen = {
         key: value
-        for key, value in defaults.items()
+        for key, value in SERVER_DEFAULTS.items()
         if key == "fallback_application_name"
         or not (service or (key == "connect_timeout" and environ.get("PGCONNECT_TIMEOUT")))
     }
     return {key: Setting(value, DEFAULT) for key, value in chosen.items()}
-
-
-def _are_several(hosts: object) -> bool:
-    return "," in hosts if isinstance(hosts, str) else isinstance(hosts, list | tuple) and len(hosts) > 1

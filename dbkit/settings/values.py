@@ -18,9 +18,11 @@ from dbkit.settings.keys import (
     NETWORK_TIMEOUT,
     SECRETS,
 )
+from dbkit.settings.merge import SERVER_DEFAULTS
 from dbkit.settings.network import silence_bounded
 from dbkit.settings.secret import Secret
 from dbkit.settings.shown import label
+from dbkit.settings.sources import DEFAULT
 
 if TYPE_CHECKING:
     from dbkit.settings.route import Route
@@ -113,6 +115,12 @@ class SettingValues:
         """Seconds a network may be silent before a connection that waits for it fails; 0 where the system decides."""
         seconds = self._get(NETWORK_TIMEOUT)
         return seconds if isinstance(seconds, int) else 0
+
+    @property
+    def leaves_connect_timeout(self) -> bool:
+        """Whether ``connect_timeout`` is dbkit's own default, which of several addresses gives each its share."""
+        setting = self._values.get("connect_timeout")
+        return setting is not None and setting.origin == DEFAULT and setting.value == SERVER_DEFAULTS["connect_timeout"]
 
     def _libpq(self) -> dict[str, object]:
         """libpq's connection parameters under dbkit's names, without secrets."""

@@ -119,9 +119,11 @@ class Cluster:
         with STRAIGHT.open(request, timeout=60):
             pass
 
-    def execute(self, sql: str, node: Node | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement on the leader, or on a node."""
-        params = self.params() | {"application_name": "admin"}
+    def execute(
+        self, sql: str, node: Node | None = None, *, params: dict[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement on the leader, or on a node, or where these parameters lead."""
+        params = (params or self.params()) | {"application_name": "admin"}
         if node is not None:
             params |= {"host": "127.0.0.1", "port": node.port, "target_session_attrs": "any"}
         connection = psycopg2.connect(**params, connect_timeout=5)
@@ -134,7 +136,7 @@ class Cluster:
             connection.close()
 
 
-def settings(node: Node, folder: Path, etcd: int, programs: str) -> dict[str, Any]:
+def settings(node: Node, folder: Path, etcd: int, programs: str, *, strict: bool) -> dict[str, Any]:
     """Patroni's configuration; JSON is YAML too."""
     login = {name: {"username": name, "password": PASSWORD} for name in ("replicator", "rewinder")}
     return {
@@ -144,6 +146,7 @@ def settings(node: Node, folder: Path, etcd: int, programs: str) -> dict[str, An
         "bootstrap": {
             "dcs": {
                 "ttl": 8, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True,
+                "synchronous_mode_strict": strict,
                 "postgresql": {"use_pg_rewind": True, "parameters": {"max_connections": 60}},
             },
             "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums", "no-sync"],
@@ -164,11 +167,12 @@ def settings(node: Node, folder: Path, etcd: int, programs: str) -> dict[str, An
 
 
 @contextmanager
-def cluster(patroni: str, etcd: str) -> Iterator[Cluster]:
-    """Start three nodes and etcd, with a table ``written (n int)``; all gone after the block.
+def cluster(patroni: str, etcd: str, *, strict: bool) -> Iterator[Cluster]:
+    """Start three nodes and etcd, with tables ``written (n int)`` and ``outside (n int)``; all gone after the block.
 
     Args:
         patroni, etcd: the programs' paths.
+        strict: without a standby in step nothing is acknowledged; else Patroni then lets the leader go on alone.
     """
     folder = Path(tempfile.mkdtemp(dir=memory_folder()))
     as_nobody = ["setpriv", "--reuid", ACCOUNT, "--regid", "nogroup", "--clear-groups"]
@@ -192,7 +196,9 @@ def cluster(patroni: str, etcd: str) -> Iterator[Cluster]:
             shutil.chown(folder / node.name, ACCOUNT)
         folder.chmod(0o755)
         for node in nodes:
-            (folder / node.name / "patroni.yml").write_text(json.dumps(settings(node, folder, client, programs)))
+            (folder / node.name / "patroni.yml").write_text(
+                json.dumps(settings(node, folder, client, programs, strict=strict))
+            )
         made = Cluster(nodes)
         for node in (store, *nodes):
             started.append(node)
@@ -202,7 +208,7 @@ def cluster(patroni: str, etcd: str) -> Iterator[Cluster]:
         except AssertionError as error:
             logs = "\n".join(f"-- {node.name}\n{node.log.read_text()[-3000:]}" for node in started)
             raise AssertionError(f"the cluster does not come up: {made.members()}\n{logs}") from error
-        made.execute("CREATE TABLE written (n int)")
+        made.execute("CREATE TABLE written (n int); CREATE TABLE outside (n int)")
         yield made
     finally:
         for node in started:

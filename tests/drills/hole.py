@@ -3,24 +3,27 @@
 The server, the pool and a packet filter are in that namespace, which ends with this process; so does all that is in it.
 The filter drops what arrives, both ways, and tells nobody: as far as the pool can see, the network is gone. Prints its
 figures as JSON.
+
+Invariant: the filter is taken down on every way out, SIGTERM and SIGINT included.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
-from time import monotonic
-from typing import Any, Final
+from types import FrameType, TracebackType
+from typing import Final, Self
 
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.testing.places import memory_folder
 
-from ..pool.helpers import Task, eventually
-from . import closing
-from .entrants import Entrant, Ours, fill, make_manager, params_of, peers, turn
+from . import closing, silence
+from .entrants import Entrant, Ours, make_manager, params_of, peers
 
 TIMEOUT: Final = 2.0
 """Seconds a borrower waits."""
@@ -34,12 +37,26 @@ CAREFUL: Final = {
 }
 """A server that gives up clients which are gone; by default it keeps their sessions for hours."""
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
-class Network:
-    """The way between the pool and the server's port."""
+
+class Filter:
+    """A packet filter between the pool and the server's port. In its block signals are a way out like any other."""
 
     def __init__(self, port: int) -> None:
         self._port = str(port)
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            signal.signal(number, _leave)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        self.heal()
 
     def fall_silent(self) -> None:
         """From now on every packet is lost."""
@@ -51,84 +68,34 @@ class Network:
         subprocess.run(["iptables", "-F", "INPUT"], check=True)
 
 
-def seconds_until_told(task: Task, began: float, bound: float) -> float | str:
-    """How long until the task failed; or that it did not within the bound."""
-    task.join(bound)
-    if task.is_alive():
-        return f"over {bound:g}"
-    assert task.error is not None, "it should have failed"
-    return monotonic() - began
-
-
-def connecting(make: Callable[[], Entrant], server: EmbeddedPostgres, network: Network, bound: float) -> Entrant:
-    """Nothing is open yet, and every attempt vanishes."""
-    network.fall_silent()
-    entrant, began = make(), monotonic()
-    figures["told after, s"] = seconds_until_told(Task(turn, entrant), began, bound)
-    return entrant
-
-
-def idle(make: Callable[[], Entrant], server: EmbeddedPostgres, network: Network, bound: float) -> Entrant:
-    """A statement is sent on a connection that was idle when the network went."""
-    entrant = make()
-    fill(entrant)
-    network.fall_silent()
-    began = monotonic()
-    figures["told after, s"] = seconds_until_told(Task(turn, entrant), began, bound)
-    return entrant
-
-
-def query(make: Callable[[], Entrant], server: EmbeddedPostgres, network: Network, bound: float) -> Entrant:
-    """The server has acknowledged a statement, and works on it."""
-    entrant = make()
-    fill(entrant)
-    task = Task(turn, entrant, "SELECT pg_sleep(600)")
-    eventually(lambda: server.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == [(1,)])
-    network.fall_silent()
-    began = monotonic()
-    figures["told after, s"] = seconds_until_told(task, began, bound)
-    return entrant
-
-
-def healed(entrant: Entrant, bound: float) -> float | str:
-    """How long it takes until the pool serves again; or that it does not within the bound."""
-    began = monotonic()
-
-    def serves() -> bool:
-        try:
-            turn(entrant)
-        except Exception:
-            return False
-        return True
-
-    task = Task(eventually, serves, bound)
-    task.join(bound)
-    return monotonic() - began if task.result else f"over {bound:g}"
-
-
-CASES: Final = {"connecting": connecting, "idle": idle, "query": query}
-figures: dict[str, Any] = {}
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def main(case: str, name: str, network_timeout: int, bound: float) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    with EmbeddedPostgres.start(settings=CAREFUL, temp_dir=memory_folder()) as server:
-        params, network = params_of(server), Network(server.port)
+    with EmbeddedPostgres.start(settings=CAREFUL, temp_dir=memory_folder()) as server, Filter(server.port) as network:
+        params = params_of(server)
         made: dict[str, Callable[[], Entrant]] = {
             "ElasticPool": lambda: Ours(make_manager({**params, "network_timeout": network_timeout}, timeout=TIMEOUT)),
             **dict(
                 zip(("QueuePool", "QueuePool pre_ping", "psycopg_pool"), peers(params, timeout=TIMEOUT), strict=False)
             ),
         }
-        entrant = CASES[case](made[name], server, network, bound)
-        network.heal()
-        figures["healed after, s"] = healed(entrant, bound)
+        entrant, figures = silence.run(case, made[name], server, network, bound)
         if isinstance(entrant, Ours) and name == "ElasticPool":
             closing.check(entrant.pool, execute=server.execute)
             entrant.close()
     print(json.dumps(figures), flush=True)
-    os._exit(0)  # a peer's threads may hang in the hole for hours
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    code = 1
+    try:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+        code = 0
+    except SystemExit as left:
+        code = int(left.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code)  # a peer's threads may hang in the hole for hours

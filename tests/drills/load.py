@@ -36,6 +36,7 @@ class Turn:
         error: what it failed by.
         code: its SQLSTATE, where the server gave one.
         pid: the server's process that its connection was to; 0 for none.
+        port: the server's.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Turn:
     error: BaseException | None = None
     code: str | None = None
     pid: int = 0
+    port: int = 0
 
 
 class Load:
@@ -83,11 +85,12 @@ class Load:
         entrant, began, waited = self._entrant, monotonic(), None
         end: End = "borrow"
         handle = failure = None
-        pid = 0
+        pid = port = 0
         try:
             handle = entrant.borrow()
             waited, end = monotonic() - began, "statement"
-            pid = entrant.driver_connection(handle).info.backend_pid
+            info = entrant.driver_connection(handle).info
+            pid, port = info.backend_pid, info.port
             entrant.execute(handle, self._sql(number))
             end = "commit"
             entrant.commit(handle)
@@ -99,7 +102,7 @@ class Load:
                 entrant.give_back(handle)
         ended = monotonic()
         code = sqlstate_of(getattr(failure, "orig", None) or failure) if failure else None
-        return Turn(number, began, ended - began if waited is None else waited, ended, end, failure, code, pid)
+        return Turn(number, began, ended - began if waited is None else waited, ended, end, failure, code, pid, port)
 
     def goes_on(self, turns: int = 3, seconds: float = 60) -> None:
         """Wait until every thread was served so many times more."""

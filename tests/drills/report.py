@@ -38,7 +38,11 @@ This page is made from the figures of the last run by `make drills-report`.
 
 A drill that needs a program of the system (PgBouncer; `ip`, `iptables` and root for a network of its own; Patroni and
 etcd) is skipped with the reason where it is missing. `DBKIT_DRILLS_REQUIRE=pgbouncer,netns,patroni` makes that a
-failure.
+failure. The black hole is also a proxy that stops forwarding, which needs nothing of the system. There the kernel still
+acknowledges what is sent, so it is not `network_timeout` that ends a wait, but the borrower's deadline.
+
+In Patroni's *strict* synchronous mode a new leader acknowledges nothing until a standby follows it, and that takes
+seconds. A client from outside, which connects anew for each try, stands beside the pool there.
 
 After each drill ours is checked: `in_use` is 0 and `size` at most `max_size`, the server has no more sessions of the
 pool than that, every waiter was answered, and nobody waited past its deadline by more than 10 % (and 0.25 s, in which a

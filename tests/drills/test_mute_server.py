@@ -12,7 +12,7 @@ from . import closing
 from .closing import SLACK
 from .conftest import MakeDrill
 from .entrants import Entrant, Ours, Params, make_manager, params_of, peers, turn
-from .forms import by_form
+from .forms import by_form, only_long
 from .record import Drill
 from .strange_servers import Mute, Slow
 
@@ -81,6 +81,34 @@ def test_the_first_of_two_hosts_says_nothing(server: EmbeddedPostgres, drill: Ma
     close_peers(under_way)
     closing.check(ours.pool, execute=server.execute)
     ours.close()
+
+
+def test_there_is_little_time_for_the_good_one_behind_a_mute_one(server: EmbeddedPostgres, drill: MakeDrill):
+    record = drill(7, "mute server", "the first of two hosts, timeout=3")
+    with Mute() as mute:
+        params = params_of(server, host="127.0.0.1,127.0.0.1", port=f"{mute.port},{server.port}")
+        took = connects_within(record, params, 3, server)
+    record.must("the good host reached after, s", took, most=3.0)
+
+
+@only_long
+def test_two_slow_hosts_are_given_time(server: EmbeddedPostgres, drill: MakeDrill):
+    record = drill(7, "slow server", "two hosts, each 4 s until it begins, timeout=20")
+    with Slow(server.port, 4.0) as one, Slow(server.port, 4.0) as other:
+        params = params_of(server, host="127.0.0.1,127.0.0.1", port=f"{one.port},{other.port}")
+        took = connects_within(record, params, 20, server)
+    record.must("connected after, s", took, most=20)
+
+
+def connects_within(record: Drill, params: Params, timeout: float, server: EmbeddedPostgres) -> float:
+    """Have ours make one turn, and note how long that took."""
+    ours, began = Ours(make_manager(params, timeout=timeout, min_size=0)), monotonic()
+    turn(ours)
+    took = monotonic() - began
+    record.row(ours.name, {"connected after, s": took})
+    closing.check(ours.pool, execute=server.execute)
+    ours.close()
+    return took
 
 
 def test_a_server_is_slow_to_begin(server: EmbeddedPostgres, drill: MakeDrill):

@@ -75,7 +75,7 @@ def test_the_primary_is_killed_and_the_standby_promoted(drill: MakeDrill):
     for place in range(len(peers({}, timeout=1)) * by_form(short=0, long=1)):
         with pair() as both:
             entrant = peers(both.params(), timeout=30)[place]()
-            record.row(entrant.name, crash(both, entrant)[1])
+            record.row(f"{entrant.name}, once", crash(both, entrant)[1])
             entrant.close()
     seen = record.rows[0].figures
     record.aim("first commit after the standby accepts, s", float(seen["first commit after, s"]), most=0.5)

@@ -19,6 +19,8 @@ from .test_promotion import THREADS, insert, ours
 GOES_ON = by_form(short=1.0, long=9.0)
 """Seconds that the load goes on after the switchover."""
 
+WRITERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+
 
 def switch_over(both: Pair, entrant: Entrant) -> tuple[Load, dict[str, Figure]]:
     """Make the primary read-only, promote the standby, and look at what the load makes of it for a while."""
@@ -26,6 +28,7 @@ def switch_over(both: Pair, entrant: Entrant) -> tuple[Load, dict[str, Figure]]:
     load.goes_on(10)
     both.first.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     both.first.execute("SELECT pg_reload_conf()")
+    eventually(lambda: both.first.execute(WRITERS) == [(0,)])  # whoever waits for the standby then would wait for good
     both.second.execute("SELECT pg_promote()")
     promoted = monotonic()
     eventually(lambda: monotonic() > promoted + GOES_ON)

@@ -194,10 +194,13 @@ def test_network_timeout_bounds_both_kinds_of_silence(load, seconds):
 
 
 @pytest.mark.parametrize("hosts", ["a,b", ["a", "b"], ("a", "b")])
-def test_several_hosts_are_given_less_time_each(load, hosts):
-    assert load({"host": hosts}).options["connect_timeout"] == 2
-    assert load({"host": hosts, "connect_timeout": 8}).options["connect_timeout"] == 8
-    assert load({"host": "a"}).options["connect_timeout"] == 10
+def test_connect_timeout_is_dbkits_to_share_out_unless_somebody_sets_it(load, hosts):
+    assert load({"host": hosts}).leaves_connect_timeout
+    assert load({"host": hosts}).replace(max_size=5).leaves_connect_timeout
+    assert not load({"host": hosts, "connect_timeout": 10}).leaves_connect_timeout
+    assert not load({"host": hosts}, defaults={"connect_timeout": 8}).leaves_connect_timeout
+    assert not load({"host": hosts}, environ={"PGCONNECT_TIMEOUT": "10"}).leaves_connect_timeout
+    assert not load({"service": "s"}).leaves_connect_timeout
 
 
 def test_network_timeout_gives_way_to_libpqs_own_words_and_may_be_left_to_the_system(load):
