@@ -211,7 +211,7 @@ def test_a_deadline_ends_the_wait_and_one_that_is_past_does_not_begin_it() -> No
 
 def test_a_borrow_may_use_no_more_than_its_own_timeout_of_a_deadline() -> None:
     pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.05})
-    held = pool.connect()
+    held = pool.borrow(60)
     with deadline(60), pytest.raises(PoolTimeoutError, match=r"0\.05"):
         pool.connect()
     held.close()
@@ -219,7 +219,7 @@ def test_a_borrow_may_use_no_more_than_its_own_timeout_of_a_deadline() -> None:
 
 def test_a_patience_holds_for_its_own_pool_alone() -> None:
     patient, other = (ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.05}) for _ in range(2))
-    held, others = patient.connect(), other.connect()
+    held, others = patient.borrow(60), other.borrow(60)
     with patient.patience(60):
         with pytest.raises(PoolTimeoutError, match=r"0\.05"):
             other.connect()
