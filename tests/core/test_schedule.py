@@ -71,7 +71,7 @@ def test_of_several_rings_on_their_way_the_first_counts():
 
 
 def test_a_ring_that_came_before_it_was_noted_is_not_waited_for():
-    """The clock rings on another thread, at once if it is due. Noted for good, no later alarm would ever be asked for."""
+    """The clock rings on another thread, at once if it is due. Noted for good, it would be the last alarm."""
     alarm = Alarm()
     alarm.rang(5.0)
     alarm.asked(5.0)
