@@ -39,11 +39,14 @@ Invariants, checked after every step by ``tests/core/test_ledger_machine.py``:
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 
 from dbkit.core.matching import GONE, IDLE, IN_USE, OPENING
 from dbkit.core.operations import Operations
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import BREATH, OVERTAKING, TIGHT, TURNS, Refusal, Refused, S, W, Watch
+
+_since = attrgetter("since")
 
 
 class Ledger(Operations[S, W]):
@@ -143,7 +146,8 @@ class Ledger(Operations[S, W]):
     def waited(self, now: float) -> float:
         """Seconds that all borrowers together have waited so far, those that stand in line now included."""
         done = self.totals.wait_time.total + self.totals.waited_in_vain
-        return done + sum(now - waiter.since for waiter in self.line)
+        waiting: float = len(self.line) * now - sum(map(_since, self.line))
+        return done + waiting
 
     # ---- a return
 

@@ -6,8 +6,9 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
@@ -29,6 +30,8 @@ _LEVELS: Final = {
     "repeatable_read": "REPEATABLE READ",
     "serializable": "SERIALIZABLE",
 }
+
+_modes: Final = attrgetter("isolation_level", "_isolation_setting", "readonly", "deferrable")
 
 _CLEAR: Final = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); "
@@ -111,13 +114,7 @@ class AsyncpgDriver(Driver):
     # ---- how the connection behaves
 
     def state(self, connection: Any) -> object:
-        return (
-            connection.isolation_level,
-            connection._isolation_setting,
-            connection.readonly,
-            connection.deferrable,
-            connection._connection.get_settings().client_encoding,
-        )
+        return *_modes(connection), connection._connection.get_settings().client_encoding
 
     def behaves_as(self, connection: Any, state: Any) -> bool:
         return bool(self.state(connection) == state)
@@ -142,7 +139,9 @@ class AsyncpgDriver(Driver):
     def leave_transaction(self, connection: Any) -> None:
         if connection._transaction is not None:
             connection.rollback()
-        await_only(self._leave(connection._connection))
+        raw = connection._connection
+        if raw._cancellations or raw.is_in_transaction():
+            await_only(self._leave(raw))
 
     async def _leave(self, raw: Any) -> None:
         if raw._cancellations:
@@ -193,17 +192,6 @@ class AsyncpgDriver(Driver):
         return int(status.split()[-1])
 
     # ---- the end
-
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        if connection._transaction is None or connection._connection._cancellations:
-            return None
-        return self._roll_back(connection)
-
-    async def _roll_back(self, connection: Any) -> None:
-        try:
-            await connection._transaction.rollback()
-        finally:
-            connection._transaction = None
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))

@@ -5,8 +5,8 @@ Invariants:
 
 1. A pool serves one event loop. Once that is closed, the pool starts afresh on the next; what is left of the old loop's
    connections is ended without a word.
-2. Nothing that a borrower leaves half done is left to the borrower: rolling back on return, and closing, are jobs in
-   tasks of the pool's own, bounded in time. A cancelled borrower only stops waiting for them.
+2. Nothing that a borrower leaves half done is left to the borrower: clearing a connection that comes back, and closing,
+   are jobs in tasks of the pool's own, bounded in time. A cancelled borrower only stops waiting for them.
 3. Where nothing can be awaited - in the garbage collector, on another thread, after the loop - a connection is
    terminated; its slot is free at once.
 """
@@ -18,13 +18,12 @@ import weakref
 from _thread import allocate_lock
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from dbkit.core.reasons import CloseReason
-from dbkit.core.types import State
 from dbkit.pool.base import BasePool
 from dbkit.pool.errors import ConnectCancelledError, TwoLoopsError
 from dbkit.pool.internals import (
@@ -34,7 +33,6 @@ from dbkit.pool.internals import (
     log_label,
     reset_commit,
     reset_none,
-    reset_rollback,
 )
 from dbkit.runtime.loop import LAST_CALL, LoopRuntime
 
@@ -125,57 +123,41 @@ class AsyncElasticPool(BasePool):
     # ---- lending and taking back
 
     def _do_get(self) -> ConnectionPoolEntry:
-        if asyncio._get_running_loop() is not self._runtime.loop or self._runtime.loop is None:
+        if asyncio._get_running_loop() is not self._runtime.loop:
             self.bind()
         return super()._do_get()
 
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        slot = cast("PooledSlot", record)
-        connection = slot.dbapi_connection
-        if connection is None or self._resets_with is reset_none or self._is_untouched(connection, slot.manners):
-            super()._do_return_conn(record)
-        elif not in_greenlet() or asyncio._get_running_loop() is not self._runtime.loop:
-            self._enter(slot, CloseReason.UNFIT)
-        elif self._runtime.ending:  # no task would be run to its end
-            self._reset_and_return(slot)
-        else:
-            quick = self.driver.rolling_back(connection) if self._resets_with is reset_rollback else None
-            if quick is not None:
-                self._runtime.see_through(quick, RESET_TIMEOUT, partial(self._was_rolled_back, slot))
-            else:
-                job = greenlet_spawn(self._reset_and_return, slot)
-                self._runtime.see_through(job, RESET_TIMEOUT, partial(self._was_returned, slot, slot.borrowed_at))
+    def _put_in_order(self, slot: PooledSlot, connection: Any) -> bool:
+        if self._resets_with is reset_none:
+            return super()._put_in_order(slot, connection)
+        if not in_greenlet() or asyncio._get_running_loop() is not self._runtime.loop:
+            return False
+        clear = partial(self._clear, slot, connection)
+        if self._runtime.ending:  # no task would be run to its end
+            return clear()
+        return _is_fit(self._runtime.see_through(clear, partial(self._was_cleared, slot)))
 
-    def _was_rolled_back(self, slot: PooledSlot, task: asyncio.Task[Any]) -> None:
-        """A borrower's transaction is over, or could not be ended: on the loop, outside of any greenlet."""
-        failed = task.cancelled() or task.exception() is not None
-        connection = slot.dbapi_connection
-        if failed or connection is None:
-            self._enter(slot, CloseReason.UNFIT)
-        elif self._is_untouched(connection, slot.manners):
-            super()._do_return_conn(slot)
-        elif not self._runtime.spawn(partial(self._reset_and_return, slot), None):
-            self._enter(slot, CloseReason.UNFIT)
-
-    def _was_returned(self, slot: PooledSlot, borrowed_at: float, task: asyncio.Task[Any]) -> None:
-        """``_reset_and_return`` is done; the slot may be another borrower's by now. Cancelled before it began, the
-        job has done nothing, and the loan is the same."""
-        if task.cancelled() and slot.borrowed_at == borrowed_at and slot.state is State.IN_USE:
-            self._enter(slot, CloseReason.UNFIT)
-
-    def _reset_and_return(self, slot: PooledSlot) -> None:
-        """Clear the connection of all that a borrower may leave, and take it back: a job."""
-        connection: Any = slot.dbapi_connection
+    def _clear(self, slot: PooledSlot, connection: Any) -> bool:
+        """Clear the connection of all that a borrower may leave: a job. False: it is not fit to be kept."""
+        clock = self._runtime.clock
+        limit = clock.limit(RESET_TIMEOUT, partial(self.driver.shut_down, connection))
         try:
             if self._resets_with is reset_commit:
                 dialect_of(self).do_commit(connection)
             self.driver.leave_transaction(connection)
-            super()._do_return_conn(slot)
-        except BaseException as error:
+            return self._is_untouched(connection, slot.manners) or super()._put_in_order(slot, connection)
+        except Exception as error:  # noqa: BLE001 - of any kind: this connection is not kept
             self.logger.info("%s: a connection could not be cleared: %r", log_label(self), error)
-            self._enter(slot, CloseReason.UNFIT)  # nothing, if it was given back already
-            if not isinstance(error, Exception):
-                raise
+            return False
+        finally:
+            clock.give_up(limit)
+
+    def _was_cleared(self, slot: PooledSlot, clearing: asyncio.Task[bool]) -> None:
+        """The clearing is done, and its borrower, which was cancelled, did not wait for that."""
+        if not _is_fit(clearing):
+            self._enter(slot, CloseReason.UNFIT)
+        elif self._ledger.give_back(slot, monotonic()):
+            self._enter(slot)
 
     # ---- closing
 
@@ -250,6 +232,10 @@ async def _end_with_loop(pool_ref: weakref.ref[AsyncElasticPool]) -> None:
     pool = pool_ref()
     if pool is not None:
         await greenlet_spawn(pool._close_with_loop)
+
+
+def _is_fit(clearing: asyncio.Task[bool]) -> bool:
+    return not clearing.cancelled() and clearing.exception() is None and clearing.result()
 
 
 def _named(loop: asyncio.AbstractEventLoop) -> str:

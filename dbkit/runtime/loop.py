@@ -17,7 +17,7 @@ import logging
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dbkit.runtime.base import OwnedLock
 
 logger = logging.getLogger("dbkit.pool")
+
+T = TypeVar("T")
 
 LAST_CALL: Final = 2.0
 """Seconds that the jobs under way get to end by themselves when their loop ends."""
@@ -166,38 +168,34 @@ class LoopRuntime:
             return True
         return _hand_over(loop, lambda: self._start(_do(job), own))
 
-    def _start(self, job: Coroutine[Any, Any, object], context: Context) -> asyncio.Task[Any]:
+    def _start(self, job: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
         task = asyncio.Task(job, loop=self._bound(), context=context, name="dbkit's own")
         self.jobs.add(task)
         task.add_done_callback(self.jobs.discard)
         return task
 
-    def see_through(
-        self, job: Coroutine[Any, Any, object], seconds: float, then: Callable[[asyncio.Task[Any]], object]
-    ) -> None:
-        """Run what must not be cut short in a task of its own, and wait for its end, in a greenlet.
+    def see_through(self, job: Callable[[], T], left: Callable[[asyncio.Task[T]], object]) -> asyncio.Task[T]:
+        """Run a synchronous job that must not be cut short in a task of its own, and wait for its end, in a greenlet.
 
         Args:
-            job: the coroutine.
-            seconds: after that it is cancelled.
-            then: is told of its end, on the loop, before the caller goes on.
+            job: what is to be done.
+            left: is told of its end in the caller's place, where the caller was cancelled.
+
+        Returns:
+            The task, which is done.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled; the job goes on.
         """
-        task = self._start(job, Context())
         done: asyncio.Future[bool] = self._bound().create_future()
-        limit = self.clock.limit(seconds, task.cancel)
-
-        def ended(task: asyncio.Task[Any]) -> None:
-            self.clock.give_up(limit)
-            try:
-                then(task)
-            finally:
-                _tell(done)  # nobody, where the caller was cancelled
-
-        task.add_done_callback(ended)
-        await_only(done)
+        task = self._start(greenlet_spawn(job), Context())
+        task.add_done_callback(lambda _: _tell(done))
+        try:
+            await_only(done)
+        except BaseException:
+            task.add_done_callback(left)
+            raise
+        return task
 
     async def settle(self, seconds: float, *, cancel: bool = False) -> None:
         """Wait until the jobs under way are done.
