@@ -51,6 +51,11 @@ class Function:
     line: int
     node: ast.FunctionDef | ast.AsyncFunctionDef
 
+    @property
+    def label(self) -> str:
+        """What it is known by to those who note what a test reaches."""
+        return f"{self.path} {self.name} {self.line}"
+
     def code_in(self, code: CodeType) -> CodeType:
         """Its code, in that of the whole file."""
         *classes, name = self.name.split(".")

@@ -1,10 +1,15 @@
-"""What came of the mutants: kept in a file as it comes in, and summed for each group."""
+"""What came of the mutants, and what was seen of the tests: kept in files as it comes in, and summed for each group."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 from .changes import Mutant
 
@@ -22,15 +27,35 @@ class Result:
     test: str = ""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a test that ran without any change.
+
+    Attributes:
+        test: its name.
+        seconds: how long it took.
+        reaches: the labels of the functions that it reached.
+        of: a digest of the test's file and of the group's.
+    """
+
+    test: str
+    seconds: float
+    reaches: list[str]
+    of: str = ""
+
+
 class Results:
     """What is known so far, by the mutants' names.
 
     Args:
-        file: read at the start, if it exists, and written to as results come in; None for none.
+        file: read at the start, if it exists, and written to as results come in; None for none. Beside it goes another,
+            with what was seen of the tests.
     """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._tests = None if file is None else file.with_name(f"{file.name}.tests")
+        self._of: dict[str, str] = {}
         self._found: dict[str, Result] = {}
         if file is not None and file.exists():
             for line in file.read_text().splitlines():
@@ -43,6 +68,21 @@ class Results:
         if self._file is not None:
             with self._file.open("a") as file:
                 file.write(f"{result.word}\t{mutant.name}\t{result.test}\n")
+
+    def seen(self, items: Iterable[pytest.Item], paths: list[str]) -> dict[str, Seen]:
+        """What was seen of these tests, by their names, as far as neither their files nor these were changed since."""
+        self._of = {item.nodeid: _digest([*paths, str(item.path)]) for item in items}
+        if self._tests is None or not self._tests.exists():
+            return {}
+        found = [Seen(**json.loads(line)) for line in self._tests.read_text().splitlines()]
+        return {seen.test: seen for seen in found if seen.of == self._of.get(seen.test)}
+
+    def keep_seen(self, seen: Mapping[str, Seen]) -> None:
+        """Keep what was seen of tests, for the next time."""
+        if self._tests is not None:
+            lines = [json.dumps(asdict(replace(one, of=self._of[one.test]))) + "\n" for one in seen.values()]
+            with self._tests.open("a") as file:
+                file.writelines(lines)
 
     def missing(self, mutants: Iterable[Mutant], *, again: bool) -> list[Mutant]:
         """Those that were not tried yet; with ``again``, those that no test noticed too."""
@@ -61,6 +101,15 @@ class Results:
             f"{sum(name in excuses for name in left)} excused, {len(mutants) - len(words)} not tried"
         )
         return line, [name for name in left if name not in excuses]
+
+
+@cache
+def _text(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _digest(paths: list[str]) -> str:
+    return hashlib.sha256(b"".join(map(_text, paths))).hexdigest()
 
 
 def excused() -> dict[str, str]:

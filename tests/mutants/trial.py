@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pickle
-import resource
 import signal
 import sys
 import tempfile
@@ -21,15 +20,12 @@ from hypothesis import settings as hypothesis_settings
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.testing import places
 
-from .changes import Function, Mutant
+from .changes import Mutant
 from .in_place import forget_caches, note_what_is_reached, put_in_place
-from .results import HUNG, NOTICED, SURVIVED, UNTRIED, Result, Results
+from .results import HUNG, NOTICED, SURVIVED, UNTRIED, Result, Results, Seen
 
 PATIENCE, GRACE = 8, 15
 """A test may take so many times the time that it takes without any change, and so many seconds more."""
-
-BOUND = 60
-"""Seconds for a test without any change."""
 
 SERVER_LIMIT = 200
 """Connections that a server takes, as in the tests' own."""
@@ -37,20 +33,45 @@ SERVER_LIMIT = 200
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a test: how long it takes without any change, and the functions that it reaches."""
+    """A test, and what was seen of it when it ran without any change."""
 
     item: pytest.Item
-    seconds: float
-    reaches: frozenset[str]
+    seen: Seen
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.seen.seconds
 
 
 @dataclass(frozen=True)
 class Child:
-    """A fork that tries a mutant, and when it is to be ended."""
+    """A fork that tries a mutant.
 
+    Attributes:
+        number: the process's.
+        mutant: what it tries.
+        worker: whose server it has.
+        note: where it writes down the test that it runs.
+        began: when, by the wall clock, as files' times are.
+        limits: seconds that each test may take.
+    """
+
+    number: int
     mutant: Mutant
     worker: int
-    ends: float
+    note: Path
+    began: float
+    limits: dict[str, float]
+
+    def test(self) -> str:
+        """The test that it runs, or ran last."""
+        return self.note.read_text() if self.note.exists() else ""
+
+    def is_late(self) -> bool:
+        """Whether its test does not end."""
+        since = self.note.stat().st_mtime if self.note.exists() else self.began
+        return time.time() - since > self.limits.get(self.test(), 4 * GRACE)
 
 
 class Trial:
@@ -81,7 +102,7 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Any:
         """Give the fork its worker's server for the one that the fixture would start."""
-        if fixturedef.argname != "server" or self._server is None:
+        if (fixturedef.argname, fixturedef.scope) != ("server", "session") or self._server is None:
             return None
         fixturedef.cached_result = (self._server, fixturedef.cache_key(request), None)  # type: ignore[arg-type]
         return self._server
@@ -95,67 +116,70 @@ class Trial:
             if any("server" in getattr(item, "fixturenames", ()) for item in session.items):
                 servers = [stack.enter_context(_start()) for _ in servers]
             self._server = servers[0]
-            known = self._get_to_know(session, folder / "known")
-            running: dict[int, Child] = {}
-            waiting = list(reversed(self._mutants))
-            while waiting or running:
-                free = set(range(self._workers)) - {child.worker for child in running.values()}
-                if not waiting or not free:
-                    self._one_ends(running, folder)
-                    continue
-                mutant, worker = waiting.pop(), free.pop()
-                tests = [test for test in known if _label(mutant.function) in test.reaches]
+            tests = sorted(self._get_to_know(session, folder), key=lambda test: test.seconds)
+            running: list[Child] = []
+            for mutant in self._mutants:
+                if len(running) == self._workers:
+                    self._one_ends(running)
+                worker = min(set(range(self._workers)) - {child.worker for child in running})
                 self._server = servers[worker]
-                bound = 4 * GRACE + PATIENCE * sum(test.seconds for test in tests)
-                with _fork() as child:
-                    if child is None:
-                        _try(mutant, tests, self._server, folder / str(worker), int(bound))
-                assert child is not None
-                running[child] = Child(mutant, worker, time.monotonic() + bound)
+                running.append(self._send(mutant, worker, tests, folder / f"worker-{worker}"))
+            while running:
+                self._one_ends(running)
         return True
 
-    def _get_to_know(self, session: pytest.Session, file: Path) -> list[Known]:
-        """Run each test once without any change. Those that fail are told and left out."""
-        print(f"{len(session.items)} tests run once ...", flush=True)
-        with _fork() as child:
-            if child is None:
-                _run_once(session, self._paths, self._server, file)
-        assert child is not None
-        os.waitpid(child, 0)
-        if not file.exists():
-            raise pytest.UsageError("the tests did not end without any change")
-        with file.open("rb") as found:
-            seen: list[tuple[float, set[str]] | None] = pickle.load(found)
-        for item, one in zip(session.items, seen, strict=True):
-            if one is None:
+    def _get_to_know(self, session: pytest.Session, folder: Path) -> list[Known]:
+        """Run each test once without any change, if nothing is known of it. Those that fail are told and left out."""
+        seen = self._results.seen(session.items, self._paths)
+        unseen = [item for item in session.items if item.nodeid not in seen]
+        if unseen:
+            print(f"{len(unseen)} tests run once ...", flush=True)
+            with _fork() as child:
+                if child is None:
+                    _run_once(unseen, self._paths, self._server, folder / "seen")
+            assert child is not None
+            os.waitpid(child, 0)
+            for line in (folder / "seen").read_text().splitlines():
+                one = Seen(**json.loads(line))
+                seen[one.test] = one
+            self._results.keep_seen(seen)
+        for item in session.items:
+            if item.nodeid not in seen:
                 print(f"left out, for it fails without any change: {item.nodeid}", flush=True)
-        known = [Known(item, one[0], frozenset(one[1])) for item, one in zip(session.items, seen, strict=True) if one]
+        known = [Known(item, seen[item.nodeid]) for item in session.items if item.nodeid in seen]
         for slow in sorted(known, key=lambda test: -test.seconds)[:5]:
             print(f"{slow.seconds:6.1f} s: {slow.item.nodeid}", flush=True)
-        return sorted(known, key=lambda test: test.seconds)
+        return known
 
-    def _one_ends(self, running: dict[int, Child], folder: Path) -> None:
+    def _send(self, mutant: Mutant, worker: int, tests: list[Known], note: Path) -> Child:
+        """Have a fork try a mutant."""
+        theirs = [test for test in tests if mutant.function.label in test.seen.reaches]
+        note.unlink(missing_ok=True)
+        with _fork() as child:
+            if child is None:
+                _try(mutant, theirs, self._server, note)
+        assert child is not None
+        limits = {test.item.nodeid: GRACE + PATIENCE * test.seconds for test in theirs}
+        return Child(child, mutant, worker, note, time.time(), limits)
+
+    def _one_ends(self, running: list[Child]) -> None:
         """Wait for a child, or end one that takes too long, and keep what came of it."""
         while True:
-            for number, child in list(running.items()):
-                ended, status = os.waitpid(number, os.WNOHANG)
-                late = not ended and time.monotonic() > child.ends
+            for child in running:
+                ended, status = os.waitpid(child.number, os.WNOHANG)
+                late = not ended and child.is_late()
                 if late:
-                    os.kill(number, signal.SIGKILL)
-                    os.waitpid(number, 0)
-                if not ended and not late:
-                    continue
-                del running[number]
-                _end_the_rest(number)
-                note = folder / str(child.worker)
-                test = note.read_text() if note.exists() else ""
-                note.unlink(missing_ok=True)
-                word = HUNG if late else _word(status)
-                self._results.add(child.mutant, Result(word, test if word in (NOTICED, HUNG) else ""))
-                if word != NOTICED:
-                    print(f"{word}: {child.mutant.name}", flush=True)
-                return
-            time.sleep(0.01)
+                    os.kill(child.number, signal.SIGKILL)
+                    os.waitpid(child.number, 0)
+                if ended or late:
+                    running.remove(child)
+                    _end_the_rest(child.number)
+                    word = HUNG if late else _word(status)
+                    self._results.add(child.mutant, Result(word, child.test() if word in (NOTICED, HUNG) else ""))
+                    if word != NOTICED:
+                        print(f"{word}: {child.mutant.name}", flush=True)
+                    return
+            time.sleep(0.02)
 
 
 def _start() -> EmbeddedPostgres:
@@ -197,19 +221,16 @@ def _end_the_rest(group: int) -> None:
         pass
 
 
-def _try(mutant: Mutant, tests: list[Known], server: EmbeddedPostgres | None, note: Path, bound: int) -> None:
+def _try(mutant: Mutant, tests: list[Known], server: EmbeddedPostgres | None, note: Path) -> None:
     """In a fork: run the tests, quickest first, until one fails. Ends the process."""
     if server is not None:
         _empty(server)
-    resource.setrlimit(resource.RLIMIT_CPU, (bound, bound))
     put_in_place(mutant)
     status = 0
     try:
         for number, test in enumerate(tests):
             note.write_text(test.item.nodeid)
-            test.item.add_marker(pytest.mark.timeout(GRACE + PATIENCE * test.seconds))
-            following = tests[number + 1].item if number + 1 < len(tests) else None
-            _run(test.item, following)
+            _run(test.item, tests[number + 1].item if number + 1 < len(tests) else None)
             if test.item.session.testsfailed:
                 status = 1
                 break
@@ -220,23 +241,21 @@ def _try(mutant: Mutant, tests: list[Known], server: EmbeddedPostgres | None, no
         os._exit(status)
 
 
-def _run_once(session: pytest.Session, paths: list[str], server: EmbeddedPostgres | None, file: Path) -> None:
-    """In a fork: run all tests; write down of each how long it took and what it reached, None if it failed."""
+def _run_once(items: list[pytest.Item], paths: list[str], server: EmbeddedPostgres | None, file: Path) -> None:
+    """In a fork: run all tests; write down of each that passes how long it took, and what it reached."""
     if server is not None:
         _empty(server)
     reached = note_what_is_reached(paths)
-    seen: list[tuple[float, set[str]] | None] = []
-    for number, item in enumerate(session.items):
+    for number, item in enumerate(items):
         forget_caches(paths)
         reached.clear()
-        item.add_marker(pytest.mark.timeout(BOUND))
-        failed, began = session.testsfailed, time.monotonic()
-        _run(item, session.items[number + 1] if number + 1 < len(session.items) else None)
+        failed, began = item.session.testsfailed, time.monotonic()
+        _run(item, items[number + 1] if number + 1 < len(items) else None)
         took = time.monotonic() - began
-        seen.append((took, {_label(function) for function in list(reached)}) if session.testsfailed == failed else None)
-    with file.with_suffix(".part").open("wb") as found:
-        pickle.dump(seen, found)
-    file.with_suffix(".part").rename(file)
+        if item.session.testsfailed == failed:
+            seen = {"test": item.nodeid, "seconds": took, "reaches": [function.label for function in list(reached)]}
+            with file.open("a") as found:
+                found.write(json.dumps(seen) + "\n")
 
 
 def _run(item: pytest.Item, following: pytest.Item | None) -> None:
@@ -249,7 +268,3 @@ def _empty(server: EmbeddedPostgres) -> None:
         server.drop_database(name)
     for (name,) in server.execute("SELECT quote_ident(rolname) FROM pg_roles WHERE oid >= 16384"):
         server.execute(f"DROP ROLE {name}")
-
-
-def _label(function: Function) -> str:
-    return f"{function.path} {function.name} {function.line}"

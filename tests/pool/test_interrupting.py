@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,9 +92,9 @@ def is_used_again(pool: ElasticPool, held: Any) -> bool:
         again.close()
 
 
-def interrupt(pool: ElasticPool) -> None:
-    """What happens beside the main thread when Ctrl-C was pressed."""
-    Task(interrupting.cancel_of_main_thread, pool).outcome()
+def interrupt(pool: ElasticPool, moment: float = math.inf) -> None:
+    """What happens beside the main thread when Ctrl-C was pressed: just now, if no moment is given."""
+    Task(interrupting.cancel_of_main_thread, pool, min(moment, time.monotonic())).outcome()
 
 
 def test_a_statement_that_ends_costs_no_more_than_its_connection(pool: ElasticPool, server: Server) -> None:
@@ -150,8 +151,8 @@ def test_the_next_statement_is_not_waited_for(pool: ElasticPool, server: Server)
     held.close()
 
 
-def spared(pool: ElasticPool, server: Server, held: Any) -> bool:
-    interrupt(pool)
+def spared(pool: ElasticPool, server: Server, held: Any, moment: float = math.inf) -> bool:
+    interrupt(pool, moment)
     return not server.done and is_used_again(pool, held)
 
 
@@ -165,11 +166,16 @@ def test_a_connection_without_a_statement_is_left_alone(pool: ElasticPool, serve
     assert spared(pool, server, pool.connect())
 
 
-def test_a_statement_that_began_just_now_is_left_alone(
-    pool: ElasticPool, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(interrupting, "FRESH", 60.0)  # seconds: the machine may be slow, and the statement is 1 s old
-    assert spared(pool, server, pool.connect())
+def test_a_statement_that_began_after_it_was_pressed_is_left_alone(pool: ElasticPool, server: Server) -> None:
+    held = pool.connect()
+    assert spared(pool, server, held, held.driver_connection.dbkit_cursor_at - 0.001)
+
+
+def test_one_that_began_at_that_very_moment_is_cancelled(pool: ElasticPool, server: Server) -> None:
+    held = pool.connect()
+    interrupt(pool, held.driver_connection.dbkit_cursor_at)
+    assert server.done == ["cancel"]
+    held.close()
 
 
 def test_one_that_does_not_say_when_it_began_is_cancelled(pool: ElasticPool, server: Server) -> None:
@@ -209,7 +215,7 @@ def test_what_is_borrowed_again_meanwhile_is_not_cancelled(
         return original(step, **given)
 
     monkeypatch.setattr(pool, "_step", condemn_after_the_swap)
-    cancelling = Task(interrupting.cancel_of_main_thread, pool)
+    cancelling = Task(interrupting.cancel_of_main_thread, pool, time.monotonic())
     assert look.wait(60)
     kept.pop().close()
     kept.append(pool.connect())

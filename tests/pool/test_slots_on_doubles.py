@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from dbkit.core.types import State
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import DeadlineExceeded, PoolTimeoutError
 from dbkit.runtime.deadlines import Deadline
 from dbkit.runtime.deadlines import current as current_deadline
 
 from .every_line import Double
-from .helpers import QUIET, Recorder, Task, at_rest, eventually, in_line, stale
+from .helpers import QUIET, Recorder, Task, at_rest, eventually, in_line, locked, stale
 
 
 class Mortal(Double):
@@ -100,6 +101,46 @@ def test_pings_go_on_for_as_long_as_a_connection_is_idle() -> None:
     pool.close()
 
 
+@pytest.mark.parametrize("keepalive", [0.5, 100.0])
+def test_one_idle_for_twice_the_keepalive_is_asked_and_none_before(keepalive: float) -> None:
+    """Upkeep asks once a ``keepalive``: that nobody did for two of them means that no upkeep runs."""
+    asked: list[int] = []
+
+    class Asked(Double):
+        def cursor(self) -> Any:
+            asked.append(1)
+            return Cursor()
+
+    pool = ElasticPool(Asked, **QUIET | {"keepalive": keepalive})
+
+    def borrow_after(seconds: float) -> None:
+        with locked(pool) as ledger:
+            for slot in ledger.idle:
+                slot.idle_since -= seconds
+                slot.checked_at -= seconds
+        pool.connect().close()
+
+    pool.connect().close()
+    if keepalive > 60:  # else upkeep may ask meanwhile
+        borrow_after(0.9 * keepalive)
+        assert not asked
+    borrow_after(3 * keepalive)
+    assert asked
+    pool.close()
+
+
+def test_a_slot_that_a_forked_child_forgets_lets_go_and_says_nothing() -> None:
+    pool = ElasticPool(Double, **QUIET)
+    held = pool.connect()
+    slot: Any = held._connection_record
+    connection = held.driver_connection
+    slot.forget()
+    assert slot.state is State.GONE
+    assert slot.dbapi_connection is None
+    assert not held.is_valid
+    assert not connection.closed
+
+
 def test_a_connection_is_opened_once_for_all_who_ask_its_slot() -> None:
     opened: list[Double] = []
     pool = ElasticPool(lambda: opened.append(Double()) or opened[-1], **QUIET)
@@ -170,7 +211,7 @@ def test_a_deadline_ends_the_wait_and_one_that_is_past_does_not_begin_it() -> No
 
 def test_a_borrow_may_use_no_more_than_its_own_timeout_of_a_deadline() -> None:
     pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.05})
-    held = pool.connect()
+    held = pool.borrow(60)
     with deadline(60), pytest.raises(PoolTimeoutError, match=r"0\.05"):
         pool.connect()
     held.close()
@@ -178,7 +219,7 @@ def test_a_borrow_may_use_no_more_than_its_own_timeout_of_a_deadline() -> None:
 
 def test_a_patience_holds_for_its_own_pool_alone() -> None:
     patient, other = (ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.05}) for _ in range(2))
-    held, others = patient.connect(), other.connect()
+    held, others = patient.borrow(60), other.borrow(60)
     with patient.patience(60):
         with pytest.raises(PoolTimeoutError, match=r"0\.05"):
             other.connect()
