@@ -44,7 +44,7 @@ check: $(READY)  ## formatting, lint, types and the floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-mutants: $(READY)  ## change the pure core line by line, and see that the tests notice
+mutants: $(READY)  ## change the code line by line, and see that the tests notice (ARGS='pool --most 150')
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(READY)  ## put formatting and imports in order

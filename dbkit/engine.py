@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, create_engine, exc
 
 from dbkit.connector import DEFAULT_PORT, Connector, Pace, origins
 from dbkit.core.policy import NAMES
+from dbkit.credentials.base import without_tracebacks
 from dbkit.credentials.resolve import choose
 from dbkit.drivers import connect_failures, dbapi_module, for_dialect
 from dbkit.drivers.bounded import bound_statements
@@ -71,6 +72,18 @@ def build_engine(
             over their route.
         CredentialError, DriverMissingError: a package is missing; the message names the extra.
     """
+    # Either may hold a password in the clear, and error trackers record the locals of a traceback's frames.
+    given = [(credential, engine_options)]
+    del credential, engine_options
+    try:
+        return _build(settings, *given.pop(), on_loop=on_loop)
+    except BaseException as error:  # noqa: BLE001 - passed on
+        raise without_tracebacks(error)  # noqa: B904 - it is the same error
+
+
+def _build(
+    settings: DatabaseSettings, credential: Given | None, engine_options: Mapping[str, Any], *, on_loop: bool
+) -> Engine:
     options = dict(engine_options)
     taken = sorted(_OURS & options.keys())
     if taken:
@@ -217,12 +230,15 @@ def migration_engine(
         SettingsError, CredentialError: as ``build_engine``, for the other engine.
     """
     direct = settings.for_migrations()
+    given: list[dict[str, Any]] = [{"credential": credential, "engine_options": engine_options}]
+    del credential, engine_options  # as in build_engine: where the block raises, this frame is in its traceback
     if direct is None:
+        given.clear()
         yield engine
         return
-    other = build_engine(
-        direct, credential=credential if direct.password is None else None, engine_options=engine_options
-    )
+    if direct.password is not None:
+        given[0]["credential"] = None
+    other = build_engine(direct, **given.pop())
     try:
         yield other
     finally:

@@ -254,8 +254,7 @@ class _Dialect(DefaultDialect):
         if not dbapi_connection.is_fit():
             return False
         if hasattr(dbapi_connection, "cursor"):
-            super().do_ping(dbapi_connection)
-            dbapi_connection.rollback()
+            super().do_ping(dbapi_connection)  # its transaction is ended by whoever pings
         return True
 
 

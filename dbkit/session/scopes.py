@@ -107,8 +107,8 @@ def session_scope(
         try:
             session.rollback()
         except Exception:
-            logger.warning("The rollback failed too; the connection is discarded.", exc_info=True)
-            session.invalidate()
+            logger.warning("The rollback failed too; the pool rolls back, or discards the connection.", exc_info=True)
+            session.invalidate()  # what SQLAlchemy has not given back, as it has not where a savepoint was open
         told = _told(error)
         if told is not None:
             raise told from error

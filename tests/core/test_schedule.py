@@ -68,3 +68,15 @@ def test_of_several_rings_on_their_way_the_first_counts():
     alarm.asked(5.0)
     assert not alarm.wants(7.0)
     assert alarm.wants(4.0)
+
+
+def test_a_ring_that_came_before_it_was_noted_is_not_waited_for():
+    """The clock rings on another thread, at once if it is due. Noted for good, it would be the last alarm."""
+    alarm = Alarm()
+    alarm.rang(5.0)
+    alarm.asked(5.0)
+    assert alarm.wants(20.0)
+    alarm.asked(20.0)
+    assert not alarm.wants(30.0)
+    alarm.rang(20.0)
+    assert alarm.wants(30.0)

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg2
 import pytest
 
-from dbkit import DatabaseConnectionManager, DatabaseSettings, ElasticPool
-from dbkit.engine import build_engine
+from dbkit import DatabaseConnectionManager, DatabaseSettings, ElasticPool, engine
+from dbkit.engine import build_engine, migration_engine
+
+from ..shown import shown_by_dbkit
 
 CANARY = "pa55-canary"
-ROOT = str(Path(__file__).parents[2] / "dbkit")
 
 
 def ini(folder: Path) -> Path:
     path = folder / "app.ini"
     path.write_text("[postgresql]\nhost = localhost\n")
     return path
+
+
+def bare(**given: Any) -> DatabaseSettings:
+    return DatabaseSettings.load("postgresql://u@localhost/d", environ={}, env_file=None, **given)
+
+
+def in_a_migration(**given: Any) -> None:
+    with migration_engine(build_engine(bare()), bare(**given), engine_options={"connect_args": {"password": CANARY}}):
+        raise RuntimeError("in the block")
 
 
 CALLS: dict[str, Callable[[Path], object]] = {
@@ -49,23 +59,15 @@ CALLS: dict[str, Callable[[Path], object]] = {
     "ini missing": lambda folder: DatabaseConnectionManager.from_ini(folder / "none.ini", credential=CANARY),
     "load": lambda _: DatabaseSettings.load({"host": "localhost", "password": CANARY}, port="x"),
     "replace": lambda _: DatabaseSettings.load("postgresql://u@h/d").replace(password=CANARY, port="x"),
+    "engine connect_args": lambda _: build_engine(bare(), engine_options={"connect_args": {"password": CANARY}}),
+    "engine credential": lambda _: build_engine(bare(), credential=cast("Any", CANARY)),
+    "engine unknown option": lambda _: build_engine(
+        bare(), engine_options={"no_such": 1, "connect_args": {"sslcert": CANARY}}
+    ),
+    "migration": lambda _: in_a_migration(),
+    "migration elsewhere": lambda _: in_a_migration(migration_url="postgresql://u@localhost:1/d"),
     "pool": lambda _: ElasticPool(partial(psycopg2.connect, password=CANARY), max_size=-1),
 }
-
-
-def frames_of_dbkit(error: BaseException) -> str:
-    """The locals of dbkit's frames, of the error and all it is chained to."""
-    shown, todo, seen = [], [error], set()
-    while todo:
-        one = todo.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        shown += [str(one), repr(one), repr(one.__dict__)]
-        recorded = traceback.TracebackException.from_exception(one, capture_locals=True)
-        shown += [repr(frame.locals) for frame in recorded.stack if frame.filename.startswith(ROOT)]
-        todo += [link for link in (one.__cause__, one.__context__) if link is not None]
-    return "\n".join(shown)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -73,11 +75,10 @@ def test_no_frame_of_dbkits_holds_it(call: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, TypeError, Exception)) as caught:
         CALLS[call](tmp_path)
-    assert CANARY not in frames_of_dbkit(caught.value)
+    assert CANARY not in shown_by_dbkit(caught.value)
 
 
-def test_the_detector_detects(tmp_path: Path) -> None:
-    settings = DatabaseSettings.load("postgresql://u@localhost/d", environ={}, env_file=None)
-    with pytest.raises(Exception) as caught:  # build_engine alone does not hide what it was given
-        build_engine(settings, engine_options={"connect_args": {"password": CANARY}})
-    assert CANARY in frames_of_dbkit(caught.value)
+def test_the_detector_detects() -> None:
+    with pytest.raises(Exception) as caught:  # what build_engine hides
+        engine._build(bare(), None, {"connect_args": {"password": CANARY}}, on_loop=False)
+    assert CANARY in shown_by_dbkit(caught.value)

@@ -142,13 +142,13 @@ class OurSessions(Ours):
 class Queue(Ours):
     """SQLAlchemy's QueuePool; with or without ``pool_pre_ping``."""
 
-    def __init__(self, params: Params, *, timeout: float, pre_ping: bool) -> None:
+    def __init__(self, params: Params, *, timeout: float, pre_ping: bool, size: int = SIZE) -> None:
         self.name = "QueuePool pre_ping" if pre_ping else "QueuePool"
         self._begun = itertools.count()
         self.engine = create_engine(
             "postgresql+psycopg2://",
             creator=lambda: (next(self._begun), psycopg2.connect(**params))[1],
-            pool_size=SIZE,
+            pool_size=size,
             max_overflow=0,
             pool_timeout=timeout,
             pool_pre_ping=pre_ping,
@@ -169,7 +169,7 @@ class PsycopgPool:
 
     name = "psycopg_pool"
 
-    def __init__(self, params: Params, *, timeout: float) -> None:
+    def __init__(self, params: Params, *, timeout: float, size: int = SIZE, max_waiting: int = 0) -> None:
         import psycopg
         from psycopg_pool import ConnectionPool
 
@@ -183,7 +183,13 @@ class PsycopgPool:
                 return super().connect(conninfo, **options)
 
         self.pool = ConnectionPool(
-            kwargs=dict(params), connection_class=Counted, min_size=SIZE, max_size=SIZE, timeout=timeout, open=True
+            kwargs=dict(params),
+            connection_class=Counted,
+            min_size=size,
+            max_size=size,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            open=True,
         )
 
     def attempts(self) -> int:

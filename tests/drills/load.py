@@ -15,6 +15,7 @@ from dbkit import CommitOutcomeUnknown
 from dbkit.drivers import sqlstate_of
 
 from ..pool.helpers import Task, eventually
+from .canary import seen
 from .entrants import Entrant
 
 End = Literal["ok", "borrow", "statement", "commit"]
@@ -96,6 +97,7 @@ class Load:
             entrant.commit(handle)
             end = "ok"
         except Exception as error:
+            seen(error)
             failure = error.with_traceback(None)
         finally:
             if handle is not None:

@@ -1,7 +1,8 @@
 """What a drill saw: its figures, its targets, and the file they are kept in.
 
 A file holds one test: ``{"number", "title", "form", "case", "rows": [{"pool", "figures"}], "targets": [...]}``, each
-target with ``what``, ``seen``, ``most`` and ``held``. The report merges the files by the drill's number.
+target with ``what``, ``seen``, ``most`` and ``held``; ``absent`` says by pool why it does not run. The report merges
+the files by the drill's number.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Drill:
         case: what sets this test apart from others of the same drill.
         form: ``short`` or ``long``.
         curves: for pictures: a list of numbers for each pool.
+        absent: the pools that do not run it, each with the reason.
     """
 
     number: int
@@ -69,10 +71,15 @@ class Drill:
     rows: list[Row] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     curves: dict[str, Sequence[float]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     def row(self, pool: str, figures: Mapping[str, Figure]) -> None:
         """Note one pool's figures, by quantity with its unit."""
         self.rows.append(Row(pool, {name: _rounded(value) for name, value in figures.items()}))
+
+    def without(self, pool: str, reason: str) -> None:
+        """Note why a pool does not run this."""
+        self.absent[pool] = reason
 
     def aim(self, what: str, seen: float, *, most: float) -> None:
         """Note how a target fared. A figure that depends on the machine's speed is reported, and fails no test."""
@@ -90,6 +97,7 @@ class Drill:
             f"   {row.pool:<19} " + ", ".join(f"{name} {show(value)}" for name, value in row.figures.items())
             for row in self.rows
         ]
+        rows += [f"   {pool:<19} not run: {reason}" for pool, reason in self.absent.items()]
         return [head, *rows, *(f"   {'target':<19} {target}" for target in self.targets)]
 
     def write(self, name: str) -> None:
@@ -118,6 +126,7 @@ def read(path: Path) -> Drill:
         [Row(**row) for row in content["rows"]],
         [Target(target["what"], target["seen"], target["most"]) for target in content["targets"]],
         content["curves"],
+        content.get("absent", {}),
     )
 
 

@@ -29,12 +29,13 @@ INTRODUCTION = """\
 # What happens on the worst day
 
 Each drill breaks something real: PostgreSQL servers that are killed, stopped, demoted or promoted, networks that lose
-every packet, PgBouncer restarted, a cluster that changes its leader. QueuePool (plain and with `pre_ping`) and
-psycopg_pool run some of them beside ours, each with eight connections and set up as its own documents say.
+every packet, PgBouncer restarted, a cluster that changes its leader, processes that fork, leak, are interrupted or end.
+QueuePool (plain and with `pre_ping`) and psycopg_pool run them beside ours, each with eight connections and set up as
+its own documents say; where one does not run, the reason stands there.
 This page is made from the figures of the last run by `make drills-report`.
 
     make drills              # the short form, also part of `make test`
-    make drills LONG=1       # all rounds
+    make drills LONG=1       # all rounds; the peers of drills 6 and 11 to 18 run in this form only
 
 A drill that needs a program of the system (PgBouncer; `ip`, `iptables` and root for a network of its own; Patroni and
 etcd) is skipped with the reason where it is missing. `DBKIT_DRILLS_REQUIRE=pgbouncer,netns,patroni` makes that a
@@ -47,6 +48,10 @@ seconds. A client from outside, which connects anew for each try, stands beside 
 After each drill ours is checked: `in_use` is 0 and `size` at most `max_size`, the server has no more sessions of the
 pool than that, every waiter was answered, and nobody waited past its deadline by more than 10 % (and 0.25 s, in which a
 busy machine may let a thread sleep on).
+
+No drill may show a password of its servers: log records of every logger from DEBUG on, errors with the locals of
+dbkit's frames, `repr` of every object of dbkit's, what is printed, and faulthandler's dump are searched for it, in the
+drills' process and in all Python processes that they start.
 
 - **Errors at borrow**: no connection was had.
 - **Handed out dead**: a connection that had died before it was asked for.
@@ -69,6 +74,7 @@ def page(drills: Sequence[Drill]) -> str:
         for drill in of_it:
             parts.append(f"{drill.case or drill.title} ({drill.form} form):\n")
             parts += _table(drill)
+            parts += [f"- {pool}: not run; {reason}" for pool, reason in drill.absent.items()]
             parts += [f"- {target}{'' if not target.held else ' (held)'}" for target in drill.targets]
             parts.append("")
     return "\n".join(parts).rstrip() + "\n"

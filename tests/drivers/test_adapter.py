@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -142,6 +144,23 @@ def test_a_running_statement_is_cancelled_from_another_thread(driver: Driver, co
     assert driver.sqlstate(caught.value) == "57014"
 
 
+def test_psycopg2_asks_no_server_that_is_out_of_reach_to_cancel(shared_database: str):
+    """It would keep the whole interpreter waiting."""
+    connection: Any = psycopg2.connect(shared_database)
+    driver = for_connection(connection)
+    assert driver.cancel(connection)
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_connection(mute.getsockname()) as other:
+        kept = os.dup(connection.fileno())
+        try:
+            os.dup2(other.fileno(), connection.fileno())
+            with pytest.raises(psycopg2.OperationalError, match="does not answer"):
+                driver.cancel(connection)
+        finally:
+            os.dup2(kept, connection.fileno())
+            os.close(kept)
+    connection.close()
+
+
 def test_shutting_down_leaves_the_drivers_descriptor_open(driver: Driver, connection: Any):
     descriptor = connection.fileno()
     driver.shut_down(connection)
@@ -194,23 +213,12 @@ def test_only_the_borrowers_own_word_counts_as_asking_for_read_only(driver: Driv
     assert driver.transactions_are_special(connection)
 
 
-def test_the_state_of_a_connection_is_put_back(driver: Driver, driver_name: str, connection: Any):
-    before = driver.state(connection)
-    changes: dict[str, Any] = {"isolation_level": 3, "deferrable": True}
+@pytest.mark.parametrize("name", ["isolation_level", "read_only", "deferrable"])
+def test_one_characteristic_makes_transactions_special(driver: Driver, driver_name: str, connection: Any, name: str):
     if driver_name == "psycopg2":
-        changes |= {"readonly": True, "cursor_factory": psycopg2.extensions.cursor}
-    else:
-        from psycopg import ClientCursor
-        from psycopg.rows import dict_row
-
-        changes |= {"read_only": True, "cursor_factory": ClientCursor, "row_factory": dict_row, "prepare_threshold": 0}
-    for name, value in changes.items():
-        setattr(connection, name, value)
-    connection.autocommit = True
-    assert driver.state(connection) != before
-    driver.set_state(connection, before)
-    assert driver.state(connection) == before
-    assert driver.is_clean(connection)
+        name = name.replace("_only", "only")
+    setattr(connection, name, 3 if name == "isolation_level" else True)
+    assert driver.transactions_are_special(connection)
 
 
 def test_the_isolation_level_in_sqls_words(driver: Driver, connection: Any):
@@ -254,11 +262,33 @@ def test_a_driver_that_is_not_known_promises_nothing():
     assert driver.sqlstate(sqlite3.OperationalError("x")) is None
     assert not driver.cancel(connection)
     driver.shut_down(connection)
+    assert driver.behaves_as(connection, driver.state(connection))
+    with pytest.raises(NotImplementedError, match="pysqlite"):
+        driver.connect()
     with pytest.raises(NotImplementedError, match="pysqlite"):
         driver.discard_session(connection)
     with pytest.raises(NotImplementedError, match="pysqlite"):
         driver.is_writer(connection)
     connection.close()
+
+
+def test_a_connection_is_untouched_while_it_is_clean_and_behaves_as_it_did():
+    class Fussy(Driver):
+        def behaves_as(self, connection: Any, state: Any) -> bool:
+            return False
+
+    opened, closed = Loud(1), Loud(1)
+    closed.closed = 1
+    assert Driver("any").is_untouched(opened, None)
+    assert not Driver("any").is_untouched(closed, None)
+    assert not Fussy("any").is_untouched(opened, None)
+
+
+def test_what_cannot_be_closed_in_order_is_ended_by_force_where_there_is_a_way():
+    forced: list[int] = []
+    Driver("any").terminate(SimpleNamespace(_terminate_force_close=lambda: forced.append(1)))
+    assert forced == [1]
+    Driver("any").terminate(object())
 
 
 def test_what_a_driver_cannot_do_is_found_before_it_is_needed(driver: Driver):

@@ -13,7 +13,7 @@ from dbkit.pool.elastic import ElasticPool
 from dbkit.session.query import execute_query
 from dbkit.session.scopes import raw_connection
 
-from ..pool.helpers import QUIET, Admin, at_rest, eventually, locked
+from ..pool.helpers import QUIET, Admin, at_rest, count_pings, eventually, stale
 
 PSYCOPG = "postgresql+psycopg"
 PG8000 = "postgresql+pg8000"
@@ -22,14 +22,6 @@ PG8000 = "postgresql+pg8000"
 def backend(connection: Any) -> int:
     found: int = connection.scalar(text("SELECT pg_backend_pid()"))
     return found
-
-
-def stale(pool: Any) -> None:
-    """Make what is idle old enough that it is not taken for fresh."""
-    with locked(pool) as ledger:
-        for idle in ledger.idle:
-            idle.idle_since -= 1
-            idle.checked_at -= 1
 
 
 # ---- psycopg 3
@@ -165,9 +157,7 @@ def test_sqlite_works(tmp_path: Any):
 
 def test_a_connection_without_a_socket_is_pinged_unless_it_was_used_just_now(tmp_path: Any):
     engine = create_engine(f"sqlite:///{tmp_path}/a.db", poolclass=ElasticPool, **QUIET | {"max_size": 1})
-    pings: list[Any] = []
-    original = engine.dialect._do_ping_w_event
-    engine.dialect._do_ping_w_event = lambda raw: pings.append(raw) or original(raw)  # type: ignore[method-assign,func-returns-value]
+    pings = count_pings(engine)
     with engine.connect():
         pass
     stale(engine.pool)

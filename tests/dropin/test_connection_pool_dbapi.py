@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from dbkit.dropin.connection_pool import ConnectionPool
 
@@ -65,12 +67,13 @@ def test_a_notice_from_the_server_is_no_reason_to_replace_it(
         pid = conn.get_backend_pid()
         conn.execute(f"LISTEN {channel}")
         conn.commit()
-        slot = next(iter(pool._pool._ledger.slots))
+        socket = conn.fileno()
     admin.rows(f"NOTIFY {channel}")
-    eventually(lambda: slot.peek(0))
+    eventually(lambda: select.select([socket], [], [], 0)[0])
     with pool.connection() as conn:
         assert conn.get_backend_pid() == pid
         assert [notify.channel for notify in conn.notifies] == [channel]
+        assert conn.get_transaction_status() == TRANSACTION_STATUS_IDLE  # the ping, a query, leaves none open
 
 
 def test_sqlite(tmp_path: Any):

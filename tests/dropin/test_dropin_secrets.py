@@ -53,7 +53,7 @@ def test_a_refused_login_is_told_when_the_object_is_made(
             attempt()
         assert not isinstance(caught.value, exc.SQLAlchemyError)
         assert CANARY not in everything_shown(caught.value).replace(repr(address), "")
-        assert postgresql_connection._pool._open is None
+        assert not postgresql_connection._pool.is_open()
     assert CANARY not in caplog.text
     environment(address)
     with PostgresqlConnection() as conn:

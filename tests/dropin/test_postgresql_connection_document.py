@@ -21,7 +21,7 @@ def test_the_documents_example(users_database: str, environment: Callable[..., s
     done: dict[str, Any] = {}
     exec(code.replace(last, f"rows = fetch_data()\n{last}"), done)
     assert done["rows"] == [(1, "Ada"), (2, "Grace")]
-    assert module._pool._open is None
+    assert not module._pool.is_open()
     assert done["fetch_data"]() == done["rows"]  # it opens a new one
     assert PostgresqlConnection() is done["db"]
 

@@ -31,7 +31,7 @@ def test_what_is_required_and_missing_is_named(
         variable for variable, key in required.items() if key not in given
     ]
     assert "DB_PASSWORD" not in str(caught.value)
-    assert module._pool._open is None
+    assert not module._pool.is_open()
 
 
 def test_a_url_in_the_environment_is_none_of_its_settings(

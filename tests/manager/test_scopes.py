@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import nullcontext
 
 import psycopg2
 import psycopg2.extras
@@ -267,6 +268,20 @@ def test_a_rollback_that_fails_keeps_neither_the_connection_nor_the_blocks_own_e
     assert fresh(db)
 
 
+def test_where_no_rollback_works_a_scope_with_a_savepoint_open_costs_the_connection(db, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no rollback")
+
+    with pytest.raises(ZeroDivisionError), db.session_scope() as session:
+        session.begin_nested()
+        session.execute(text("SELECT 1"))
+        monkeypatch.setattr(db.engine.dialect, "do_rollback_to_savepoint", fail)
+        monkeypatch.setattr(db.engine.dialect, "do_rollback", fail)
+        raise ZeroDivisionError
+    assert db.stats().closes == {"invalidated": 1}
+    assert db.stats().in_use == 0
+
+
 def test_a_raw_connection_struck_while_it_is_tidied_costs_the_connection(db, monkeypatch):
     def strike(*_):
         raise KeyboardInterrupt
@@ -276,3 +291,14 @@ def test_a_raw_connection_struck_while_it_is_tidied_costs_the_connection(db, mon
         pass
     assert db.stats().closes == {"invalidated": 1}
     assert db.stats().in_use == 0
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_a_transaction_begun_by_hand_is_ended_and_costs_no_connection(db, error):
+    with pytest.raises(error) if error else nullcontext(), db.raw_connection() as connection:
+        connection.autocommit = True
+        connection.cursor().execute("BEGIN")
+        if error:
+            raise error
+    assert fresh(db)
+    assert (db.stats().opens, db.stats().closes) == (1, {})

@@ -7,6 +7,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import CodeType
 
@@ -34,36 +35,59 @@ CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "popleft": "pop
 DELETED = (ast.Expr, ast.Assign, ast.AugAssign, ast.Raise, ast.Delete)
 
 
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function of a file that can be changed.
+
+    Attributes:
+        path: the file, below the project's root.
+        name: its dotted name.
+        line: its first, or that of its first decorator.
+        node: it, in the file's tree.
+    """
+
+    path: str
+    name: str
+    line: int
+    node: ast.FunctionDef | ast.AsyncFunctionDef
+
+    @property
+    def label(self) -> str:
+        """What it is known by to those who note what a test reaches."""
+        return f"{self.path} {self.name} {self.line}"
+
+    def code_in(self, code: CodeType) -> CodeType:
+        """Its code, in that of the whole file."""
+        *classes, name = self.name.split(".")
+        for inner in classes:
+            code = next(found for found in _inner(code) if found.co_name == inner)
+        return next(found for found in _inner(code) if found.co_name == name and found.co_firstlineno == self.line)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """One change.
 
     Attributes:
-        path: the file, below the project's root.
-        function: the dotted name of the function that it is in.
+        function: in which it is.
         change: the code before and after it, with a number if the same change can be made more than once.
-        place, new: the nodes of that code in ``tree``, the file's.
+        place, new: the nodes of that code.
     """
 
-    path: str
-    function: str
+    function: Function
     change: str
-    tree: ast.Module
     place: ast.AST
     new: ast.AST
 
     @property
     def name(self) -> str:
-        """What the list of survivors knows it by."""
-        return f"{self.path} {self.function}: {self.change}"
+        """What results and the list of survivors know it by."""
+        return f"{self.function.path} {self.function.name}: {self.change}"
 
     def code(self) -> CodeType:
         """The function, changed. Changes the tree for good: for use in a process that tries no other mutant."""
-        changed = ast.fix_missing_locations(_Replace(self.place, self.new).visit(self.tree))
-        code = compile(changed, self.path, "exec")
-        for name in self.function.split("."):
-            code = next(inner for inner in code.co_consts if isinstance(inner, CodeType) and inner.co_name == name)
-        return code
+        path = self.function.path
+        return self.function.code_in(compiled(path, _Replace(self.place, self.new).visit(parsed(path))))
 
 
 class _Replace(ast.NodeTransformer):
@@ -75,28 +99,48 @@ class _Replace(ast.NodeTransformer):
         return replaced
 
 
+@cache
+def parsed(path: str) -> ast.Module:
+    """A file's tree, always the same one."""
+    return ast.parse(Path(path).read_text(), path)
+
+
+def compiled(path: str, tree: ast.Module) -> CodeType:
+    """The code of a changed tree, with the file's full name, by which the pool knows its own code."""
+    return compile(ast.fix_missing_locations(tree), Path(path).resolve(), "exec")
+
+
 def mutants_of(path: str) -> Iterator[Mutant]:
     """Every mutant of the functions of a file, in the order of its text."""
-    tree = ast.parse(Path(path).read_text(), path)
     seen: Counter[str] = Counter()
-    for function, node in _functions(tree, ""):
-        if function.endswith("__repr__"):
-            continue
-        for place in [inner for inner in _walk(node) if inner is not node]:
+    for function in functions_of(path):
+        for place in [inner for inner in _walk(function.node) if inner is not function.node]:
             for old, new in _changes(place):
                 change = f"{_text(old)}  ->  {_text(new)}"
-                seen[function + change] += 1
-                if seen[function + change] > 1:
-                    change += f"  ({seen[function + change]})"
-                yield Mutant(path, function, change, tree, place, new)
+                seen[function.name + change] += 1
+                if seen[function.name + change] > 1:
+                    change += f"  ({seen[function.name + change]})"
+                yield Mutant(function, change, place, new)
 
 
-def _functions(node: ast.AST, within: str) -> Iterator[tuple[str, ast.AST]]:
+@cache
+def functions_of(path: str) -> tuple[Function, ...]:
+    """The functions of a file and of its classes, but for those that only show something to a developer."""
+    return tuple(found for found in _functions(path, parsed(path), "") if not found.name.endswith("__repr__"))
+
+
+def _functions(path: str, node: ast.AST, within: str) -> Iterator[Function]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield within + child.name, child
+            if not any("overload" in ast.unparse(decorator) for decorator in child.decorator_list):
+                line = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
+                yield Function(path, within + child.name, line, child)
         elif isinstance(child, ast.ClassDef):
-            yield from _functions(child, f"{within}{child.name}.")
+            yield from _functions(path, child, f"{within}{child.name}.")
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    return (found for found in code.co_consts if isinstance(found, CodeType))
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

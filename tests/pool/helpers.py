@@ -253,11 +253,33 @@ def backend_pid(connection: Any) -> int:
     return int(asked())
 
 
+def slot_of(connection: Any) -> Any:
+    """Return the pool's slot of a connection that is out; SQLAlchemy has no public name for it."""
+    return connection._connection_record
+
+
 @contextmanager
 def locked(pool: Any) -> Iterator[Any]:
-    """The pool's ledger, under its lock, held by this thread, as in the midst of a step."""
+    """The pool's ledger, under its lock, held by this thread: a step. What follows from it is done after it.
+
+    No public name leads there, and must not; this is the tests' one way in.
+    """
     with pool._lock:
         yield pool._ledger
+    pool._settle_up()
+
+
+def count_pings(engine: Engine) -> list[Any]:
+    """Return the list that every ping from now on is noted in."""
+    pinged: list[Any] = []
+    original = engine.dialect._do_ping_w_event
+
+    def note(connection: Any) -> bool:
+        pinged.append(connection)
+        return original(connection)
+
+    engine.dialect._do_ping_w_event = note  # type: ignore[method-assign]
+    return pinged
 
 
 def stale(pool: Any) -> None:

@@ -48,6 +48,8 @@ def on(*runtimes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 on_each_runtime = on(THREADS, "psycopg", "asyncpg")
+"""For bodies in which the driver has a part: what is opened, looked at, put in order, found dead, closed."""
+
 on_both = on(THREADS, "psycopg")
 """For bodies in which the driver has no part, or which go by the errors of libpq's drivers."""
 
@@ -184,3 +186,8 @@ def where(thread: threading.Thread | Task) -> str:
     """Return the innermost place a thread is at."""
     frame = sys._current_frames().get(thread.ident or 0)
     return f"{frame.f_code.co_qualname}:{frame.f_lineno}" if frame else "its end"
+
+
+def asleep(thread: threading.Thread | Task) -> bool:
+    """Whether a thread waits for an event or a condition."""
+    return where(thread).startswith("Condition.wait:")

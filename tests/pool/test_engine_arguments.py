@@ -15,8 +15,8 @@ from dbkit.core.policy import NAMES, PoolPolicy
 from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, pool_on, unique
-from .runtimes import on_each_runtime
+from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, pool_on, slot_of, unique
+from .runtimes import on_both, on_each_runtime
 
 URL = "postgresql+psycopg2://nobody@localhost/nowhere"
 
@@ -218,7 +218,7 @@ def test_what_is_out_at_dispose_works_on_and_is_closed_on_return(shared_database
         assert pool.stats().closes == {"disposed": 1}
 
 
-@on_each_runtime
+@on_both
 def test_a_disposed_pool_rests_until_the_next_borrow(shared_database: str):
     connects = Connects(shared_database)
     pool = pool_on(connects, min_size=2)
@@ -232,7 +232,7 @@ def test_a_disposed_pool_rests_until_the_next_borrow(shared_database: str):
     pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_queuepools_methods_and_the_status_line(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3}) as engine:
         pool = engine.pool
@@ -263,7 +263,7 @@ def test_a_creator_may_take_the_record(shared_database: str):
 
     pool = pool_on(create, **QUIET)
     connection = pool.connect()
-    assert given == [connection._connection_record]
+    assert given == [slot_of(connection)]
     connection.close()
     pool.dispose()
 

@@ -2,74 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
-from .helpers import sqlalchemy_url
-
-PROLOGUE = """
-import contextlib, faulthandler, multiprocessing, os, sys, threading, time, traceback
-from sqlalchemy import create_engine, text
-from dbkit.pool.elastic import ElasticPool
-
-engine = create_engine(sys.argv[1], poolclass=ElasticPool, min_size=2, max_size=4, pool_timeout=10)
-
-@contextlib.contextmanager
-def locked(pool):
-    with pool._lock:
-        yield
-
-def pid_of(connection):
-    return connection.connection.driver_connection.get_backend_pid()
-
-def in_child(work, leave=os._exit):
-    child = os.fork()
-    if child == 0:
-        faulthandler.dump_traceback_later(15)  # where it hangs, if it does
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(99)
-        leave(7)
-    deadline = time.monotonic() + 20
-    while True:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            break
-        if time.monotonic() > deadline:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            raise SystemExit("the child hangs")
-        time.sleep(0.005)
-    assert os.waitstatus_to_exitcode(status) == 7, os.waitstatus_to_exitcode(status)
-
-def use(expected_not=()):
-    with engine.connect() as connection:
-        assert connection.scalar(text("SELECT 1")) == 1
-        assert pid_of(connection) not in expected_not, "the parent's connection"
-"""
-
-
-def run(url: str, script: str) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore::DeprecationWarning",
-            "-c",
-            PROLOGUE + textwrap.dedent(script),
-            sqlalchemy_url(url).render_as_string(hide_password=False),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+from .forking import run
 
 
 @pytest.mark.parametrize("leave", ["os._exit", "sys.exit"])
@@ -229,61 +164,6 @@ def test_leaving_the_child_from_within_a_with_block(shared_database: str):
     )
 
 
-def test_a_fork_while_another_thread_holds_the_pools_lock(shared_database: str):
-    run(
-        shared_database,
-        """
-        use()
-        inside, leave = threading.Event(), threading.Event()
-
-        def hold():
-            with locked(engine.pool):
-                inside.set()
-                leave.wait(30)
-
-        thread = threading.Thread(target=hold)
-        thread.start()
-        assert inside.wait(10)
-        try:
-            in_child(use)
-        finally:
-            leave.set()
-            thread.join()
-        use()
-        """,
-    )
-
-
-def test_a_fork_in_the_midst_of_busy_threads(shared_database: str):
-    run(
-        shared_database,
-        """
-        use()  # SQLAlchemy holds a lock of its own while it first connects, which a child would inherit
-        enough = threading.Event()
-        errors = []
-
-        def hammer():
-            try:
-                while not enough.is_set():
-                    use()
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=hammer, daemon=True) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for _ in range(8):
-            in_child(use)
-        enough.set()
-        for thread in threads:
-            thread.join(20)
-        assert not errors, errors
-        stats = engine.pool.stats()
-        assert stats.in_use == stats.waiting == 0, stats
-        """,
-    )
-
-
 def test_the_childs_upkeep_is_its_own(shared_database: str):
     run(
         shared_database,
@@ -324,55 +204,5 @@ def test_children_of_multiprocessing(shared_database: str):
         assert [process.exitcode for process in children] == [0] * 4
         use()
         assert engine.pool.stats().opens == 2
-        """,
-    )
-
-
-def test_a_fork_waits_for_a_connect_under_way(shared_database: str):
-    run(
-        shared_database,
-        """
-        import psycopg2
-        began, ended = threading.Event(), threading.Event()
-        use()
-
-        def slow(dsn=engine.url.set(drivername="postgresql").render_as_string(hide_password=False)):
-            began.set()
-            time.sleep(0.3)
-            connection = psycopg2.connect(dsn)
-            ended.set()
-            return connection
-
-        other = ElasticPool(lambda: slow(), min_size=0)
-        thread = threading.Thread(target=lambda: other.connect().close())
-        thread.start()
-        assert began.wait(10) and not ended.is_set()
-        in_child(use)
-        assert ended.is_set(), "the fork did not wait"
-        thread.join()
-        """,
-    )
-
-
-def test_a_fork_in_the_midst_of_the_first_connections_events(shared_database: str):
-    run(
-        shared_database,
-        """
-        from sqlalchemy import event
-
-        inside, go_on, parent = threading.Event(), threading.Event(), os.getpid()
-
-        @event.listens_for(engine, "connect")
-        def slow(connection, record):
-            if os.getpid() == parent:
-                inside.set()
-                assert go_on.wait(60)
-
-        thread = threading.Thread(target=use)
-        thread.start()
-        assert inside.wait(60)
-        in_child(use)
-        go_on.set()
-        thread.join()
         """,
     )

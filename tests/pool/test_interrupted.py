@@ -22,13 +22,14 @@ from typing import Any
 import pytest
 
 from dbkit.core import borrowing
+from dbkit.core.ledger import Ledger
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
 from . import every_line
 from .every_line import Double, Thrown
 from .helpers import QUIET, Connects, at_rest, engine_on, eventually, in_line, locked
-from .runtimes import Task
+from .runtimes import PATIENCE, Task
 
 unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 STRESS = float(os.environ.get("DBKIT_STRESS", "1"))
@@ -89,7 +90,6 @@ def test_a_return_on_the_thread_that_holds_the_lock_waits_in_the_inbox():
             one.close()
             two.invalidate()
             assert ledger.size == 2
-        pool._settle_up()
 
     Task(inside).outcome()
     at_rest(pool, in_use=0, idle=1, size=1)
@@ -133,6 +133,24 @@ def test_a_return_in_the_midst_of_taking_or_releasing_the_lock(moment: str):
     pool._lock = real
     assert not held
     at_rest(pool, in_use=0)
+
+
+def test_a_return_struck_before_anybody_was_told_serves_the_one_in_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(borrowing, "NAP", float("inf"))  # it must not find out by itself
+    pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 10 * PATIENCE})
+    held = pool.connect()
+    waiter = Task(lambda: pool.connect().close())
+    in_line(pool, 1)
+    give_back = Ledger.give_back
+
+    def struck(*given: Any) -> None:
+        give_back(*given)  # it lies idle
+        raise Thrown
+
+    with monkeypatch.context() as patch, pytest.raises(Thrown):
+        patch.setattr(Ledger, "give_back", struck)
+        held.close()
+    waiter.outcome()
 
 
 def test_thousands_of_leaks_while_the_collector_runs_all_the_time():

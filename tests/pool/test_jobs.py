@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from dbkit.core import borrowing
+from dbkit.core.ledger import Ledger
 from dbkit.events import Closed, Observer, Opened
 from dbkit.pool.driver import _wake_next
 from dbkit.pool.errors import PoolTimeoutError
 
 from .every_line import Double
-from .helpers import QUIET, at_rest, eventually, in_line, pool_on
+from .helpers import QUIET, at_rest, eventually, in_line, locked, pool_on, slot_of
 from .runtimes import PATIENCE, Flag, Task, expect_complaints, on_both, pool_class
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
@@ -127,15 +128,15 @@ def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pyte
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError])
 def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
     pool = pool_on(Double, **QUIET | {"max_idle": 0.05})
-    original, struck = pool_class()._upkeep, []
+    original, struck = Ledger.upkeep, []
 
-    def fail_once(self: Any, due: float) -> None:
+    def fail_once(ledger: Ledger[Any, Any], now: float) -> None:
         if not struck:
-            struck.append(due)
+            struck.append(now)
             raise error
-        original(self, due)
+        original(ledger, now)
 
-    monkeypatch.setattr(pool_class(), "_upkeep", fail_once)
+    monkeypatch.setattr(Ledger, "upkeep", fail_once)
     expect_complaints()
     pool.connect().close()
     eventually(lambda: pool.stats().closes.get("max_idle"))
@@ -161,12 +162,11 @@ def test_a_slot_found_by_its_death_is_told_as_closed():
     balance = Balance()
     pool = pool_on(Double, **QUIET, observer=balance)
     pool.connect().close()
-    with pool._lock:
-        slot = pool._ledger.idle.pop()
+    with locked(pool) as ledger:
+        slot = ledger.idle.pop()
         slot.state = type(slot.state).GONE  # so that its finalizer says nothing
-        pool._ledger.slots.discard(slot)
-    del slot
-    pool._settle_up()
+        ledger.slots.discard(slot)
+        del slot
     assert balance.reasons == ["vanished"]
     assert pool.stats().size == 0
 
@@ -180,12 +180,11 @@ def test_the_holder_is_the_waiter_as_soon_as_the_connection_was_handed_over(monk
     waiting = Task(lambda: asleep.set() or (pool.connect(), wake.wait(PATIENCE)))
     assert asleep.wait(PATIENCE)
     in_line(pool, 1)
-    with pool._lock:
-        pool._ledger.give_back(held._connection_record, time.monotonic())
-        pool._ledger.sort_out(held._connection_record, time.monotonic())
-        [holder] = {slot.borrow.thread_id for slot in pool._ledger.slots}
-    assert holder == waiting.ident
-    pool._settle_up()
+    with locked(pool) as ledger:
+        ledger.give_back(slot_of(held), time.monotonic())
+        ledger.sort_out(slot_of(held), time.monotonic())
+        [holder] = {slot.borrow.thread_id for slot in ledger.slots}
+        assert holder == waiting.ident
     wake.set()
     waiting.outcome()
 
@@ -243,4 +242,4 @@ def test_what_is_remembered_of_slots_does_not_grow():
     for _ in range(50):
         pool.connect().invalidate()
     gc.collect()
-    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)
+    eventually(lambda: pool.stats().size == 0 and len(pool._births) < 10)  # nothing else tells

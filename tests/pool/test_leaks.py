@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from dbkit.events import CameBack, Leaked, Observer
 from dbkit.pool.errors import PoolTimeoutError
+from dbkit.runtime.threads import ThreadRuntime
 
-from .helpers import QUIET, Admin, Borrower, Connects, engine_on, eventually, locked, pool_on, unique
-from .runtimes import Flag, Task, done, name_here, on_each_runtime
+from .helpers import QUIET, Admin, Borrower, Connects, engine_on, eventually, locked, pool_on, slot_of, unique
+from .runtimes import Flag, Task, done, name_here, on_both, on_each_runtime
 
 SOON = 0.02
 NEVER = 3600.0
@@ -92,7 +93,7 @@ def test_a_leak_is_reported_once_with_the_borrowers_stack(
         assert len(listener.returns) == 3
 
 
-@on_each_runtime
+@on_both
 def test_a_connection_that_waited_in_line_names_its_own_borrower(shared_database: str, listener: Listener):
     with engine_on(shared_database, leak_after=0.2, observer=listener, **QUIET | {"max_size": 1}) as engine:
         first = forgetful_report(engine)
@@ -114,7 +115,7 @@ def test_a_connection_that_waited_in_line_names_its_own_borrower(shared_database
         connection.close()
 
 
-@on_each_runtime
+@on_both
 def test_short_borrows_are_no_leaks(shared_database: str, listener: Listener, log: pytest.LogCaptureFixture):
     with engine_on(shared_database, leak_after=NEVER, observer=listener, **QUIET) as engine:
         for _ in range(50):
@@ -126,7 +127,7 @@ def test_short_borrows_are_no_leaks(shared_database: str, listener: Listener, lo
     assert messages(log, logging.WARNING) == []
 
 
-@on_each_runtime
+@on_both
 def test_the_session_of_an_orm_leads_to_the_users_code(shared_database: str, listener: Listener):
     with engine_on(shared_database, leak_after=SOON, observer=listener, **QUIET) as engine:
 
@@ -163,7 +164,7 @@ def test_one_that_comes_back_broken_came_back(shared_database: str, listener: Li
         assert len(listener.returns) == 1
 
 
-@on_each_runtime
+@on_both
 def test_reports_survive_recreate(shared_database: str, listener: Listener):
     with engine_on(shared_database, leak_after=SOON, observer=listener, **QUIET) as engine:
         engine.dispose()
@@ -186,7 +187,7 @@ def hold(engine: Engine, release: Flag, ready: Flag) -> None:
         release.wait(60)
 
 
-@on_each_runtime
+@on_both
 @pytest.mark.parametrize("leak_after", [NEVER, None])
 def test_the_timeout_error_names_where_each_holder_borrowed(shared_database: str, leak_after: float | None):
     numbers = QUIET | {"min_size": 2, "max_size": 2, "pool_timeout": 0.05}
@@ -212,17 +213,20 @@ def test_the_timeout_error_names_where_each_holder_borrowed(shared_database: str
 
 
 def test_without_leak_after_nothing_is_recorded(shared_database: str, monkeypatch: pytest.MonkeyPatch):
+    alarms: list[float] = []
+
     def never(*_: object) -> None:
         raise AssertionError("looked at the stack")
 
     monkeypatch.setattr("dbkit.runtime.threads.call_site", never)
+    monkeypatch.setattr(ThreadRuntime, "call_at", lambda _, when, ring: alarms.append(when))
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect() as connection:
-            assert connection.connection._connection_record.holder == threading.get_ident()
-            assert engine.pool._alarm.wants(float("1e12"))
+            assert slot_of(connection.connection).holder == threading.get_ident()
+    assert not alarms
 
 
-@on_each_runtime
+@on_both
 def test_the_hint_for_one_that_waits_for_itself(shared_database: str):
     numbers = QUIET | {"min_size": 2, "max_size": 2, "pool_timeout": 0.05}
     with engine_on(shared_database, **numbers) as engine:
@@ -235,7 +239,7 @@ def test_the_hint_for_one_that_waits_for_itself(shared_database: str):
         other.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_no_such_hint_where_the_pool_is_not_full_but_the_server_slow(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 2, "pool_timeout": 0.05}) as engine:
@@ -250,7 +254,7 @@ def test_no_such_hint_where_the_pool_is_not_full_but_the_server_slow(shared_data
         assert "itself holds" not in message
 
 
-@on_each_runtime
+@on_both
 def test_a_project_in_a_folder_named_like_a_library_is_still_the_users(tmp_path: Any, shared_database: str):
     program = tmp_path / "dbkit" / "jobs" / "nightly.py"
     program.parent.mkdir(parents=True)

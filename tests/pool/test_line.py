@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import Engine, exc, text
 
 from dbkit.pool.errors import LineFullError, PoolTimeoutError
 
@@ -28,7 +28,7 @@ from .helpers import (
 from .runtimes import Flag, Task, done, on_both, on_each_runtime, sleep
 
 
-@on_each_runtime
+@on_both
 def test_waiters_are_served_in_the_order_they_came(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "fair_after": 0}) as engine:
         pool = engine.pool
@@ -50,7 +50,7 @@ def test_waiters_are_served_in_the_order_they_came(shared_database: str):
         assert pool.stats().opens == 1
 
 
-@on_each_runtime
+@on_both
 def test_no_newcomer_overtakes_when_the_line_is_strict(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "fair_after": 0}) as engine:
         pool = engine.pool
@@ -66,7 +66,7 @@ def test_no_newcomer_overtakes_when_the_line_is_strict(shared_database: str):
         newcomer.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_threads_that_hammer_a_small_pool_are_all_served_alike(shared_database: str):
     served = [0] * 12
     enough = Flag()
@@ -88,7 +88,7 @@ def test_threads_that_hammer_a_small_pool_are_all_served_alike(shared_database: 
     assert stats.timeouts == 0
 
 
-@on_each_runtime
+@on_both
 def test_a_returned_connection_serves_the_waiter_while_another_is_being_opened(shared_database: str):
     connects = Connects(shared_database)
     pool = pool_on(connects, **QUIET | {"max_size": 2})
@@ -107,7 +107,7 @@ def test_a_returned_connection_serves_the_waiter_while_another_is_being_opened(s
     pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_the_late_connection_goes_to_the_next_in_line(shared_database: str):
     connects = Connects(shared_database)
     pool = pool_on(connects, **QUIET | {"max_size": 2})
@@ -190,27 +190,27 @@ def test_after_a_failed_connect_the_next_in_line_is_served(shared_database: str)
     pool.dispose()
 
 
-def free_by_detach(connection: Any) -> None:
+def free_by_detach(engine: Engine, connection: Any) -> None:
     connection.detach()
     connection.close()
 
 
-def free_by_invalidate(connection: Any) -> None:
+def free_by_invalidate(engine: Engine, connection: Any) -> None:
     connection.invalidate()
 
 
-def free_by_closing_the_driver_connection(connection: Any) -> None:
+def free_by_closing_the_driver_connection(engine: Engine, connection: Any) -> None:
     connection.dbapi_connection.close()
     connection.close()
 
 
-def free_by_soft_invalidate(connection: Any) -> None:
+def free_by_soft_invalidate(engine: Engine, connection: Any) -> None:
     connection.invalidate(soft=True)
     connection.close()
 
 
-def free_by_dispose(connection: Any) -> None:
-    connection._pool.dispose()
+def free_by_dispose(engine: Engine, connection: Any) -> None:
+    engine.pool.dispose()
     connection.close()
 
 
@@ -228,13 +228,13 @@ def free_by_dispose(connection: Any) -> None:
     ],
     ids=lambda free: free.__name__,
 )
-def test_whatever_frees_a_slot_wakes_the_line(shared_database: str, free: Callable[[Any], None]):
+def test_whatever_frees_a_slot_wakes_the_line(shared_database: str, free: Callable[[Engine, Any], None]):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         holder = engine.raw_connection()
         pid = pid_of(holder)
         waiters = [Borrower(engine.pool) for _ in range(2)]
         in_line(engine.pool, 2)
-        free(holder)
+        free(engine, holder)
         for _ in range(2):
             served = eventually(lambda: [waiter for waiter in waiters if waiter.has_it.is_set()])
             waiters.remove(served[0])
@@ -253,7 +253,7 @@ def test_a_detached_connection_is_counted_as_such(shared_database: str):
         assert engine.pool.stats().closes == {"detached": 1}
 
 
-@on_each_runtime
+@on_both
 def test_a_line_that_is_full_refuses_at_once(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "max_waiting": 1, "pool_timeout": 60}) as engine:
         holder = engine.raw_connection()
@@ -268,7 +268,7 @@ def test_a_line_that_is_full_refuses_at_once(shared_database: str):
         waiter.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_with_no_waiting_allowed_a_pool_still_grows(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "max_waiting": 0}) as engine:
         with engine.connect(), engine.connect(), pytest.raises(LineFullError):
@@ -277,7 +277,7 @@ def test_with_no_waiting_allowed_a_pool_still_grows(shared_database: str):
             pass
 
 
-@on_each_runtime
+@on_both
 def test_a_timeout_of_zero_takes_what_is_idle_and_waits_for_nothing(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 0}) as engine:
         done(engine.pool.warm_up(10))

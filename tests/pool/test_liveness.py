@@ -19,21 +19,21 @@ from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.liveness import make_peek
 from dbkit.runtime.waits import BoundedWait
 
-from .helpers import QUIET, Admin, at_rest, engine_on, eventually, locked, pid_of, pool_on, stale, unique
+from .helpers import (
+    QUIET,
+    Admin,
+    at_rest,
+    count_pings,
+    engine_on,
+    eventually,
+    locked,
+    pid_of,
+    pool_on,
+    slot_of,
+    stale,
+    unique,
+)
 from .runtimes import on_both, on_each_runtime
-
-
-def count_pings(engine: Engine) -> list[object]:
-    """Return the list that every ping from now on is noted in."""
-    pinged: list[object] = []
-    original = engine.dialect._do_ping_w_event
-
-    def note(connection: object) -> bool:
-        pinged.append(connection)
-        return original(connection)
-
-    engine.dialect._do_ping_w_event = note  # type: ignore[method-assign]
-    return pinged
 
 
 @contextmanager
@@ -278,8 +278,7 @@ def test_a_ping_that_is_answered_is_left_alone_by_its_watch(shared_database: str
     monkeypatch.setattr(slot, "BoundedWait", Noted)
     with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
         held = engine.raw_connection()
-        record: Any = held._connection_record
-        assert record.answers(engine.pool)
+        assert slot_of(held).answers(engine.pool)
         made[0].come_due()  # too late
         assert not made[0].given_up
         held.cursor().execute("SELECT 1")

@@ -181,7 +181,7 @@ def test_failed_connects_are_counted_and_told_apart(
         assert told.of(OpenFailed)[-1].failures == 1  # from 1 again, since one succeeded
 
 
-@on_each_runtime
+@on_both
 def test_who_is_not_served_and_why(shared_database: str, told: Everything):
     numbers = QUIET | {"max_size": 1, "pool_timeout": 30, "max_waiting": 1}
     with engine_on(shared_database, observer=told, **numbers) as engine:
@@ -203,7 +203,7 @@ def test_who_is_not_served_and_why(shared_database: str, told: Everything):
         holder.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_a_timeout_is_told_with_the_time_waited(shared_database: str, told: Everything):
     with engine_on(shared_database, observer=told, **QUIET | {"max_size": 1, "pool_timeout": 0.1}) as engine:
         engine.pool.resize(min_size=1)
@@ -266,7 +266,7 @@ def test_an_observer_that_raises_is_logged_and_harms_nothing(shared_database: st
         assert all(record.exc_info is not None for record in log.records)
 
 
-@on_each_runtime
+@on_both
 def test_one_that_overrides_a_single_method(shared_database: str, log: pytest.LogCaptureFixture):
     class Counting(Observer):
         count = 0
@@ -284,7 +284,7 @@ def test_one_that_overrides_a_single_method(shared_database: str, log: pytest.Lo
     assert log.records == []
 
 
-@on_each_runtime
+@on_both
 def test_an_observer_may_ask_the_pool_and_borrow_from_it(shared_database: str, log: pytest.LogCaptureFixture):
     class Curious(Observer):
         pool: Any = None

@@ -93,7 +93,7 @@ def holds(stats: Any, most: int) -> None:
 # ---- resize
 
 
-@on_each_runtime
+@on_both
 def test_a_larger_pool_serves_its_line_at_once(shared_database: str, admin: Admin):
     name = unique("larger")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -111,7 +111,7 @@ def test_a_larger_pool_serves_its_line_at_once(shared_database: str, admin: Admi
         assert engine.pool.stats().max_size == 6
 
 
-@on_each_runtime
+@on_both
 def test_a_larger_minimum_is_opened_at_once(shared_database: str, admin: Admin):
     name = unique("minimum")
     with engine_on(shared_database, name=name, **QUIET) as engine:
@@ -125,7 +125,7 @@ def test_a_larger_minimum_is_opened_at_once(shared_database: str, admin: Admin):
         assert len(admin.pids(name)) == 5
 
 
-@on_each_runtime
+@on_both
 def test_a_smaller_pool_closes_idle_ones_now_and_others_when_they_come_back(shared_database: str, admin: Admin):
     name = unique("smaller")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 6, "max_size": 6}) as engine:
@@ -144,7 +144,7 @@ def test_a_smaller_pool_closes_idle_ones_now_and_others_when_they_come_back(shar
         assert engine.pool.stats().closes == {"resized": 4}
 
 
-@on_each_runtime
+@on_both
 def test_a_smaller_maximum_shrinks_a_surplus_by_upkeep(shared_database: str):
     numbers = QUIET | {"min_size": 4, "max_size": 4, "max_idle": 0.05}
     with engine_on(shared_database, **numbers) as engine:
@@ -154,7 +154,7 @@ def test_a_smaller_maximum_shrinks_a_surplus_by_upkeep(shared_database: str):
         assert engine.pool.stats().closes == {"max_idle": 3}
 
 
-@on_each_runtime
+@on_both
 def test_a_connect_under_way_when_the_pool_becomes_smaller_is_closed_too(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"min_size": 4, "max_size": 4}) as engine:
@@ -203,7 +203,7 @@ def test_resizing_to_the_same_numbers_does_nothing(shared_database: str):
         assert (stats.size, stats.opens, stats.closes) == (2, 2, {})
 
 
-@on_each_runtime
+@on_both
 def test_the_engines_next_pool_has_the_new_numbers(shared_database: str):
     with engine_on(shared_database, max_size=3, max_lifetime=900, max_waiting=7) as engine:
         engine.pool.resize(min_size=1, max_size=5)
@@ -214,7 +214,7 @@ def test_the_engines_next_pool_has_the_new_numbers(shared_database: str):
         assert engine.pool.stats().max_size == engine.pool.size() == 5
 
 
-@on_each_runtime
+@on_both
 def test_resizing_under_load(shared_database: str, admin: Admin):
     name = unique("load")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 8, "pool_timeout": 60}) as engine:
@@ -252,7 +252,7 @@ def test_draining_a_quiet_pool_replaces_everything_new_before_old(shared_databas
         assert engine.pool.stats().closes == {"drained": 3}
 
 
-@on_each_runtime
+@on_both
 def test_draining_takes_what_is_out_when_it_comes_back(shared_database: str, admin: Admin):
     name = unique("out")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2}) as engine:
@@ -265,7 +265,7 @@ def test_draining_takes_what_is_out_when_it_comes_back(shared_database: str, adm
             assert pid_of(connection) != holder.pid
 
 
-@on_each_runtime
+@on_both
 def test_draining_a_pool_of_one(shared_database: str, admin: Admin):
     name = unique("one")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 1, "max_size": 1}) as engine:
@@ -329,7 +329,7 @@ def test_draining_while_the_server_is_away_keeps_what_comes_back(shared_database
             assert connection.scalar(text("SELECT 1")) == 1
 
 
-@on_each_runtime
+@on_both
 def test_an_unused_pool_and_a_closed_one_can_be_operated(shared_database: str):
     pool = pool_on(Connects(shared_database))
     pool.drain()

@@ -12,7 +12,7 @@ from sqlalchemy import exc, text
 from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
 from .helpers import QUIET, Admin, Borrower, Connects, at_rest, engine_on, eventually, in_line, locked, pid_of, unique
-from .runtimes import Flag, Task, done, on_each_runtime, sleep
+from .runtimes import Flag, Task, done, on_both, sleep
 from .test_operations import borrowed, crowd
 
 
@@ -22,7 +22,7 @@ def is_paused(pool: Any) -> bool:
         return bool(ledger.paused)
 
 
-@on_each_runtime
+@on_both
 def test_a_quiet_pool_is_paused_at_once(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect():
@@ -31,7 +31,7 @@ def test_a_quiet_pool_is_paused_at_once(shared_database: str):
         assert engine.pool.stats().idle == 1  # PAUSE closes nothing
 
 
-@on_each_runtime
+@on_both
 def test_borrowers_wait_and_are_served_in_order_after_it(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         with engine.connect() as connection:
@@ -56,7 +56,7 @@ def test_borrowers_wait_and_are_served_in_order_after_it(shared_database: str):
         assert served == list(range(6))
 
 
-@on_each_runtime
+@on_both
 @pytest.mark.parametrize("waiters", [0, 2])
 def test_it_waits_for_what_is_out_and_no_longer(shared_database: str, waiters: int):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -75,7 +75,7 @@ def test_it_waits_for_what_is_out_and_no_longer(shared_database: str, waiters: i
             borrower.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_it_names_who_still_holds_something(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3}) as engine:
         with borrowed(engine.pool, 2):
@@ -89,7 +89,7 @@ def test_it_names_who_still_holds_something(shared_database: str):
             pass
 
 
-@on_each_runtime
+@on_both
 def test_a_timeout_says_that_the_pool_is_paused(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 0.05}) as engine:
         engine.pool.resize(min_size=1)
@@ -106,7 +106,7 @@ def test_a_timeout_says_that_the_pool_is_paused(shared_database: str):
             pass
 
 
-@on_each_runtime
+@on_both
 def test_while_sixteen_work(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 4, "pool_timeout": 60}) as engine:
         with crowd(engine) as working:
@@ -123,7 +123,7 @@ def test_while_sixteen_work(shared_database: str):
         at_rest(engine.pool, in_use=0, waiting=0)
 
 
-@on_each_runtime
+@on_both
 def test_with_as_many_connections_as_threads(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 4, "pool_timeout": 60}) as engine:
         with crowd(engine, 4) as working:
@@ -134,7 +134,7 @@ def test_with_as_many_connections_as_threads(shared_database: str):
                 engine.pool.resume()
 
 
-@on_each_runtime
+@on_both
 def test_who_resumes_ends_the_pause_of_another(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         with borrowed(engine.pool, 1):
@@ -159,8 +159,12 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
             with borrowed(engine.pool, 1):
                 main = threading.get_ident()
 
+                def watched() -> bool:
+                    with locked(engine.pool) as ledger:
+                        return bool(ledger.watchers)
+
                 def interrupt() -> None:
-                    eventually(lambda: engine.pool._ledger.watchers)
+                    eventually(watched)
                     signal.pthread_kill(main, signal.SIGALRM)
 
                 interrupting = Task(interrupt)
@@ -177,7 +181,7 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
             pass
 
 
-@on_each_runtime
+@on_both
 def test_a_paused_pool_may_be_resized_and_drained(shared_database: str, admin: Admin):
     name = unique("paused")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 2, "max_size": 2}) as engine:
@@ -192,7 +196,7 @@ def test_a_paused_pool_may_be_resized_and_drained(shared_database: str, admin: A
             pass
 
 
-@on_each_runtime
+@on_both
 def test_a_connect_under_way_waits_for_the_resume(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
@@ -206,7 +210,7 @@ def test_a_connect_under_way_waits_for_the_resume(shared_database: str):
         borrower.give_back()
 
 
-@on_each_runtime
+@on_both
 def test_closing_a_paused_pool(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
         with borrowed(engine.pool, 1):
@@ -222,7 +226,7 @@ def test_closing_a_paused_pool(shared_database: str):
         assert pausing.outcome() == closing.outcome() == ()
 
 
-@on_each_runtime
+@on_both
 def test_disposing_of_a_paused_engine(shared_database: str, admin: Admin):
     name = unique("disposed")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -244,7 +248,7 @@ def test_disposing_of_a_paused_engine(shared_database: str, admin: Admin):
         paused.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_pausing_and_resuming_from_many_threads(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3, "pool_timeout": 60}) as engine:
         with crowd(engine, 6) as working:

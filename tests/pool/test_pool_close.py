@@ -10,10 +10,10 @@ from sqlalchemy import exc, text
 from dbkit.pool.errors import PoolClosedError
 
 from .helpers import QUIET, Admin, Borrower, Connects, at_rest, engine_on, eventually, in_line, locked, unique
-from .runtimes import Task, done, on_each_runtime
+from .runtimes import Task, done, on_both, on_each_runtime
 
 
-@on_each_runtime
+@on_both
 def test_a_closed_pool_refuses_newcomers(shared_database: str, admin: Admin):
     name = unique("closed")
     with engine_on(shared_database, name=name, **QUIET) as engine:
@@ -28,7 +28,7 @@ def test_a_closed_pool_refuses_newcomers(shared_database: str, admin: Admin):
         assert engine.pool.stats().closes == {"closed": 1}
 
 
-@on_each_runtime
+@on_both
 def test_those_in_line_are_refused_at_once(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         held = engine.raw_connection()
@@ -89,7 +89,7 @@ def test_what_is_out_works_until_it_comes_back(shared_database: str):
         at_rest(engine.pool, size=0)
 
 
-@on_each_runtime
+@on_both
 def test_closing_twice_and_an_unused_pool(shared_database: str):
     with engine_on(shared_database) as engine:
         assert done(engine.pool.close()) == ()
@@ -97,7 +97,7 @@ def test_closing_twice_and_an_unused_pool(shared_database: str):
         engine.pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_two_who_close_at_once_are_both_told(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         held = engine.raw_connection()
@@ -124,7 +124,7 @@ def test_a_connect_under_way_is_closed_when_it_arrives(shared_database: str, adm
         eventually(lambda: not admin.pids(connects.name))
 
 
-@on_each_runtime
+@on_both
 def test_warm_up_of_a_closed_pool_is_refused(shared_database: str):
     with engine_on(shared_database) as engine:
         done(engine.pool.close())

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, exc, text
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
-from .helpers import QUIET, Recorder, at_rest, engine_on, eventually
+from .helpers import QUIET, Recorder, at_rest, engine_on, eventually, slot_of
 from .runtimes import on_each_runtime
 
 Scenario = Callable[[Engine], Any]
@@ -163,7 +163,7 @@ def test_the_arguments_of_every_event(shared_database: str):
         for name in ("connect", "checkout", "reset", "checkin", "close"):
             event.listen(engine.pool, name, lambda *given, name=name: seen.setdefault(name, given))
         connection = engine.raw_connection()
-        driver, record = connection.dbapi_connection, connection._connection_record
+        driver, record = connection.dbapi_connection, slot_of(connection)
         connection.close()
         engine.dispose()
         eventually(lambda: len(seen) == 5)

@@ -41,7 +41,7 @@ def borrow_by_pool(engine: Any) -> None:
     engine.pool.connect().close()
 
 
-@on_each_runtime
+@on_both
 def test_the_line_of_the_users_own_code(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET) as engine:
         pool = pool_of(engine)
@@ -75,7 +75,7 @@ def test_a_greenlets_borrow_is_its_callers(shared_database: str) -> None:
         assert names(pool).keys() == {"borrow_in_a_greenlet"}
 
 
-@on_each_runtime
+@on_both
 def test_endpoints(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET) as engine:
         pool = pool_of(engine)
@@ -86,7 +86,7 @@ def test_endpoints(shared_database: str) -> None:
         assert {use.endpoint for use in pool.profile().uses} == {"GET /orders", None}
 
 
-@on_each_runtime
+@on_both
 def test_who_makes_others_wait(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET, max_size=1) as engine:
         pool = pool_of(engine)
@@ -110,7 +110,7 @@ def test_who_makes_others_wait(shared_database: str) -> None:
         assert names(pool)["borrow_by_core"].wait_caused < 0.02, "its own waiting is not caused by itself"
 
 
-@on_each_runtime
+@on_both
 def test_waiting_in_vain_counts_too(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET, max_size=1) as engine:
         pool = pool_of(engine)
@@ -157,7 +157,7 @@ def test_one_in_64_unless_told_otherwise(shared_database: str) -> None:
         assert pool.profile().every == 64
 
 
-@on_each_runtime
+@on_both
 def test_stopped_it_keeps_what_it_has(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET) as engine:
         pool = pool_of(engine)
@@ -170,7 +170,7 @@ def test_stopped_it_keeps_what_it_has(shared_database: str) -> None:
         assert pool.profile().samples == 0
 
 
-@on_each_runtime
+@on_both
 def test_a_rebuilt_pool_goes_on(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET) as engine:
         pool_of(engine).start_profile(every=1)
@@ -192,7 +192,7 @@ def test_a_bad_number_is_refused(shared_database: str, every: Any) -> None:
         pool_of(engine).start_profile(every=every)
 
 
-@on_each_runtime
+@on_both
 def test_leaks_are_counted(shared_database: str) -> None:
     with engine_on(shared_database, **QUIET, leak_after=0.01) as engine:
         out = engine.connect()

@@ -14,7 +14,7 @@ from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
 from .every_line import Double
-from .helpers import QUIET, at_rest, eventually, in_line, pool_on
+from .helpers import QUIET, at_rest, eventually, in_line, pool_on, slot_of
 from .runtimes import Task, done, on_both
 
 
@@ -102,7 +102,7 @@ def test_a_connection_that_its_holder_reconnects_while_the_pool_closes_is_refuse
     made: list[Double] = []
     pool = pool_on(lambda: made.append(Double()) or made[-1], **QUIET)
     fairy = pool.connect()
-    record = fairy._connection_record
+    record = slot_of(fairy)
     record.invalidate()
     done(pool.close(timeout=0))
     with pytest.raises(PoolClosedError):
@@ -125,7 +125,7 @@ def test_a_pool_closed_in_the_midst_of_a_reconnect_keeps_nothing():
 
     pool = pool_on(connect, **QUIET)
     fairy = pool.connect()
-    record = fairy._connection_record
+    record = slot_of(fairy)
     record.invalidate()
     with pytest.raises(PoolClosedError):
         record.get_connection()
@@ -139,7 +139,7 @@ def test_a_wall_clock_that_steps_back_after_an_invalidation_costs_one_connection
     made: list[Double] = []
     pool = pool_on(lambda: made.append(Double()) or made[-1], **QUIET)
     fairy = pool.connect()
-    pool._invalidate(fairy, None)
+    pool._invalidate(fairy, None)  # as SQLAlchemy does when a connection is lost
     fairy.close()
     monkeypatch.setattr("sqlalchemy.pool.base.time.time", lambda: 1000.0)
     for _ in range(20):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,12 +17,14 @@ from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime import background
 from dbkit.runtime.background import Clock
+from dbkit.runtime.bell import Bell
 
 from .helpers import (
     QUIET,
     Admin,
     Connects,
     at_rest,
+    count_pings,
     engine_on,
     eventually,
     locked,
@@ -31,6 +32,7 @@ from .helpers import (
     pid_of,
     pool_on,
     refused,
+    slot_of,
     sqlalchemy_url,
     unique,
     wrong_password,
@@ -58,7 +60,7 @@ def test_a_surplus_shrinks_to_the_minimum(shared_database: str, admin: Admin):
         assert engine.pool.stats().opens == 6  # the two left are the same ones
 
 
-@on_each_runtime
+@on_both
 def test_what_is_used_is_not_shrunk(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 0, "max_size": 3, "max_idle": 0.3}) as engine:
         surplus(engine.pool, 3)
@@ -68,7 +70,7 @@ def test_what_is_used_is_not_shrunk(shared_database: str):
         at_rest(engine.pool, size=0)
 
 
-@on_each_runtime
+@on_both
 def test_an_unused_pool_opens_nothing(shared_database: str):
     connects = Connects(shared_database)
     pool = pool_on(connects, min_size=3)
@@ -76,7 +78,7 @@ def test_an_unused_pool_opens_nothing(shared_database: str):
     assert connects.begun == 0
 
 
-@on_each_runtime
+@on_both
 def test_the_first_borrow_has_the_minimum_opened(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 4, "max_size": 5}) as engine:
         with engine.connect():
@@ -117,7 +119,7 @@ def test_an_old_connection_that_is_out_retires_when_it_comes_back(shared_databas
     with engine_on(shared_database, **QUIET | {"max_size": 1, "max_lifetime": 0.1}) as engine:
         held = engine.raw_connection()
         pid = pid_of(held)
-        eventually(lambda: time.monotonic() > held._connection_record.retire_at)
+        eventually(lambda: time.monotonic() > slot_of(held).retire_at)
         assert engine.pool.stats().in_use == 1
         held.cursor().execute("SELECT 1")
         held.close()
@@ -126,7 +128,7 @@ def test_an_old_connection_that_is_out_retires_when_it_comes_back(shared_databas
             assert pid_of(connection) != pid
 
 
-@on_each_runtime
+@on_both
 def test_lifetimes_are_spread_within_their_bounds(shared_database: str):
     lifetime = 1_000_000.0
     with engine_on(shared_database, **QUIET | {"min_size": 10, "max_size": 10, "max_lifetime": lifetime}) as engine:
@@ -144,55 +146,53 @@ def test_lifetimes_are_spread_within_their_bounds(shared_database: str):
 def test_keepalive_pings_idle_connections_in_the_background(shared_database: str, admin: Admin):
     with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 2, "keepalive": 0.1}) as engine:
         done(engine.pool.warm_up())
-        pinged: list[object] = []
-        original = engine.dialect._do_ping_w_event
-
-        def note(connection: object) -> bool:
-            pinged.append(connection)
-            return original(connection)
-
-        engine.dialect._do_ping_w_event = note  # type: ignore[method-assign]
+        pinged = count_pings(engine)
         eventually(lambda: len(pinged) >= 6 and len(set(pinged)) == 2)
         stats = engine.pool.stats()
         assert stats.opens == 2
         assert stats.closes == {}
 
 
+class CountedClock(Clock):
+    """Knows how many threads it runs on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def _run(self, bell: Bell) -> None:
+        self.threads.append(threading.get_ident())
+        try:
+            super()._run(bell)
+        finally:
+            self.threads.remove(threading.get_ident())
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> CountedClock:
     """Return an alarm clock that no other test's pools have alarms on."""
-    mine = Clock()
+    mine = CountedClock()
     monkeypatch.setattr(background, "clock", mine)
     return mine
 
 
-def threads_of(clock: Clock) -> int:
-    """Count the threads that the clock runs on."""
-    found = 0
-    for innermost in sys._current_frames().values():
-        frame: FrameType | None = innermost
-        while frame is not None:
-            found += frame.f_code is Clock._run.__code__ and frame.f_locals.get("self") is clock
-            frame = frame.f_back
-    return found
-
-
-def test_no_thread_is_left_when_nothing_is_due(shared_database: str, clock: Clock):
+def test_no_thread_is_left_when_nothing_is_due(shared_database: str, clock: CountedClock):
     with engine_on(shared_database, **QUIET | {"max_idle": 0.2, "min_size": 1}) as engine:
         surplus(engine.pool, 3)
-        eventually(lambda: threads_of(clock) == 1)
+        eventually(lambda: len(clock.threads) == 1)
         at_rest(engine.pool, size=1)
-        eventually(lambda: threads_of(clock) == 0)
+        eventually(lambda: len(clock.threads) == 0)
         surplus(engine.pool, 3)
-        eventually(lambda: threads_of(clock) == 1)
-    eventually(lambda: threads_of(clock) == 0)
+        eventually(lambda: len(clock.threads) == 1)
+    eventually(lambda: len(clock.threads) == 0)
 
 
-def test_one_thread_keeps_time_for_all_pools(shared_database: str, clock: Clock):
+def test_one_thread_keeps_time_for_all_pools(shared_database: str, clock: CountedClock):
     pools = [pool_on(Connects(shared_database), min_size=1, keepalive=0.5) for _ in range(10)]
     for pool in pools:
         done(pool.warm_up())
-    assert threads_of(clock) == 1
+    eventually(lambda: clock.threads)
+    assert len(clock.threads) == 1
     for pool in pools:
         pool.dispose()
 
@@ -272,7 +272,7 @@ def test_warm_up_opens_the_minimum_in_parallel(shared_database: str):
     pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_warm_up_counts_what_is_out(shared_database: str):
     pool = pool_on(Connects(shared_database), **QUIET | {"min_size": 2, "max_size": 2})
     with pool.connect():
@@ -300,7 +300,7 @@ def test_warm_up_raises_the_drivers_error_at_once(shared_database: str, error: C
     pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_warm_up_that_takes_too_long_says_so(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
@@ -315,7 +315,7 @@ def test_warm_up_that_takes_too_long_says_so(shared_database: str):
     pool.dispose()
 
 
-@on_each_runtime
+@on_both
 def test_warm_up_names_its_own_timeout(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()

@@ -100,3 +100,6 @@ def test_json_functions_of_the_engine_are_used(engines):
 def test_other_paramstyles_work(engines):
     engine = engines(paramstyle="format")
     assert execute_query(engine, "SELECT CAST(:a AS int) + 1, 'x%'", {"a": 1}) == [(2, "x%")]
+    with pytest.raises(exc.DataError) as caught:
+        execute_query(engine, "SELECT CAST(:a AS int)", {"a": "x"})
+    assert (caught.value.statement, caught.value.params) == ("SELECT CAST(%s AS int)", ("x",))

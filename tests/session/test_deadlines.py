@@ -6,10 +6,15 @@ import pickle
 import threading
 from contextvars import copy_context
 
+import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
 from dbkit import DbkitError, DeadlineExceeded, SettingsError
+from dbkit.drivers.base import Driver
+from dbkit.drivers.bounded import bounded, given_up
+from dbkit.session.deadlines import by_deadline
+from dbkit.session.one_transaction import one_transaction
 
 TRIES = (0.25, 1.0, 4.0, 16.0)
 """Seconds of a deadline: a quick machine needs the first, one that stalls a longer one, to have a statement begin."""
@@ -192,3 +197,21 @@ def test_bad_limits_are_refused_before_anything_happens(db):
         with pytest.raises(exc.ArgumentError):
             db.execute_query("SELECT 1", timeout=bad)
     assert db.stats().opens == 0
+
+
+def test_the_later_statements_of_one_transaction_get_what_is_left(db):
+    limit = text("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'")
+    with db.deadline(1000) as deadline, one_transaction(db.engine) as connection:
+        assert connection.scalar(limit) <= 1_000_000
+        deadline.at -= 500
+        assert 0 < connection.scalar(limit) <= 500_000
+
+
+def test_a_statement_that_was_given_up_without_a_deadline_says_where_the_time_went():
+    error = psycopg2.OperationalError("lost")
+    bounded(Driver("any"), object(), 0.5).mark(error)
+    told = by_deadline(error)
+    given = given_up(error)
+    assert told is not None and given is not None
+    assert (told.seconds, told.spent.statements) == (0.5, given.took)
+    assert by_deadline(psycopg2.OperationalError("another")) is None

@@ -106,6 +106,7 @@ def test_an_unknown_outcome_is_told_and_never_repeated(db, table, admin):
     assert isinstance(caught.value, exc.OperationalError)
     assert isinstance(caught.value, DbkitError)
     assert isinstance(caught.value.orig, caught.value.__cause__.orig.__class__)
+    assert caught.value.connection_invalidated
     again = pickle.loads(pickle.dumps(CommitOutcomeUnknown("COMMIT", None, ValueError("gone"))))
     assert str(again) == str(CommitOutcomeUnknown("COMMIT", None, ValueError("gone")))
     assert db.stats().in_use == 0
