@@ -12,7 +12,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util.concurrency import in_greenlet
 
 from .helpers import QUIET, Recorder, at_rest, engine_on, eventually, slot_of
-from .runtimes import on_each_runtime
+from .runtimes import on, on_each_runtime
 
 Scenario = Callable[[Engine], Any]
 
@@ -114,7 +114,6 @@ SCENARIOS: list[Scenario] = [
     invalidate,
     soft_invalidate,
     detach,
-    close_the_driver_connection,
     drop_without_giving_back,
     a_checkout_event_asks_for_another,
     a_checkout_event_fails,
@@ -130,6 +129,16 @@ SCENARIOS: list[Scenario] = [
 @pytest.mark.parametrize("pre_ping", [False, True], ids=["", "pre_ping"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_the_same_events_as_queuepool(shared_database: str, scenario: Scenario, pre_ping: bool):
+    compare_with_queuepool(shared_database, scenario, pre_ping)
+
+
+@pytest.mark.parametrize("pre_ping", [False, True], ids=["", "pre_ping"])
+def test_the_same_events_where_the_borrower_closed_the_connection(shared_database: str, pre_ping: bool):
+    compare_with_queuepool(shared_database, close_the_driver_connection, pre_ping)
+
+
+def compare_with_queuepool(shared_database: str, scenario: Scenario, pre_ping: bool) -> None:
+    """What the scenario's events are on this pool, beside those on SQLAlchemy's."""
     with engine_on(shared_database, poolclass=queue_pool(), pool_pre_ping=pre_ping) as engine:
         theirs = Recorder(engine.pool)
         scenario(engine)
@@ -144,6 +153,20 @@ def test_the_same_events_as_queuepool(shared_database: str, scenario: Scenario, 
     assert sorted(got) == sorted(expected)
     assert [name for name in got if name != "close"] == [name for name in expected if name != "close"]
     assert got or expected
+
+
+@on("psycopg", "asyncpg")
+def test_on_a_loop_one_that_comes_back_closed_is_unfit_and_not_invalidated(shared_database: str):
+    """It is found by the pool's job, after SQLAlchemy's reset. (QueuePool on asyncpg would lend it again.)"""
+    with engine_on(shared_database, **QUIET) as engine:
+        recorder = Recorder(engine.pool)
+        close_the_driver_connection(engine)
+        eventually(lambda: "close" in recorder.names)
+        assert engine.pool.stats().closes == {"unfit": 1}
+        names = recorder.taken()
+    in_order = "first_connect connect checkout reset checkin connect checkout reset checkin"
+    assert [name for name in names if name != "close"] == in_order.split()
+    assert names.count("close") == 1
 
 
 @on_each_runtime
