@@ -21,7 +21,7 @@ from dbkit.pool.server_checks import demand_writer
 from dbkit.session.scopes import raw_connection
 
 from .helpers import QUIET, Admin, at_rest, engine_on, eventually, in_line, pid_of, unique
-from .runtimes import Task, done, on_each_runtime
+from .runtimes import Task, done, on_both, on_each_runtime
 
 NUMBERS = QUIET | {"min_size": 3, "max_size": 3, "pool_timeout": 60}
 WRITE = text("INSERT INTO written VALUES (1)")
@@ -101,7 +101,7 @@ def test_a_refused_write_retires_all_and_the_line_waits_for_a_writer(primary: Pr
         at_rest(engine.pool, idle=3, in_use=0)
 
 
-@on_each_runtime
+@on_both
 def test_the_keepalive_finds_it_before_any_borrower(primary: Primary, watch: Admin):
     name = unique("ping")
     with engine_on(primary.url, name=name, require_writer=True, **NUMBERS | {"keepalive": 0.05}) as engine:
@@ -115,7 +115,7 @@ def test_the_keepalive_finds_it_before_any_borrower(primary: Primary, watch: Adm
         at_rest(engine.pool, idle=3)
 
 
-@on_each_runtime
+@on_both
 def test_without_it_nothing_of_that(primary: Primary, watch: Admin):
     name = unique("plain")
     with engine_on(primary.url, name=name, **NUMBERS | {"keepalive": 0.05}) as engine:
@@ -176,7 +176,7 @@ def test_a_first_connect_to_a_read_only_server_fails_at_once_in_libpqs_words(pri
         eventually(lambda: not watch.pids(name))  # what was refused was closed
 
 
-@on_each_runtime
+@on_both
 def test_a_borrower_who_runs_out_of_time_is_told_why(primary: Primary):
     numbers = NUMBERS | {"min_size": 0, "pool_timeout": 0.3}
     with engine_on(primary.url, require_writer=True, **numbers) as engine:
@@ -201,7 +201,7 @@ def connects(engine: Any) -> bool:
     return True
 
 
-@on_each_runtime
+@on_both
 def test_the_guard_is_carried_to_the_engines_next_pool(primary: Primary):
     with engine_on(primary.url, require_writer=True, **NUMBERS) as engine:
         engine.dispose()
