@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -264,6 +264,10 @@ class Driver:
         return False
 
     # ---- the end, of connections on an event loop
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        """The coroutine that ends the transaction; None where ``leave_transaction`` is to be called instead."""
+        return None
 
     def end(self, connection: Any) -> None:
         """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
