@@ -55,8 +55,8 @@ class Uncut(Generic[T]):
             pane = _Pane(future)
             try:
                 yield pane
-            except BaseException:
-                if pane.cut:
+            except BaseException as error:
+                if not _is_its_own(error, future):  # the task's: it was cancelled, perhaps as the future ended
                     raise
             self._waits_for = None  # the coroutine itself sees how it ended
 
@@ -65,11 +65,17 @@ class Uncut(Generic[T]):
         return await self
 
 
+def _is_its_own(error: BaseException, future: asyncio.Future[Any]) -> bool:
+    if not future.done():
+        return False
+    return isinstance(error, asyncio.CancelledError) if future.cancelled() else future.exception() is error
+
+
 class _Pane:
     """A future behind glass. A task that waits for it is woken as by the future itself, in the same turn of the loop;
     a cancellation of the task does not get through. Has what a task asks of a future, and no more."""
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_future", "_message", "_wake", "cut")
+    __slots__ = ("_asyncio_future_blocking", "_context", "_cut", "_future", "_message", "_wake")
 
     def __init__(self, future: asyncio.Future[Any]) -> None:
         self._future = future
@@ -77,7 +83,7 @@ class _Pane:
         self._wake: Callable[[Any], object]
         self._context: Context | None
         self._message: object
-        self.cut = False
+        self._cut = False
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The future's."""
@@ -90,10 +96,10 @@ class _Pane:
 
     def cancel(self, msg: object = None) -> bool:
         """Wake the task, and leave the future alone."""
-        if self.cut or self._future.done():
+        if self._cut or self._future.done():
             return False
         self._future.remove_done_callback(self._wake)
-        self.cut, self._message = True, msg
+        self._cut, self._message = True, msg
         self.get_loop().call_soon(self._wake, self, context=self._context)
         return True
 
