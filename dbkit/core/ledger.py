@@ -146,8 +146,7 @@ class Ledger(Operations[S, W]):
     def waited(self, now: float) -> float:
         """Seconds that all borrowers together have waited so far, those that stand in line now included."""
         done = self.totals.wait_time.total + self.totals.waited_in_vain
-        waiting: float = len(self.line) * now - sum(map(_since, self.line))
-        return done + waiting
+        return done + sum(map(now.__sub__, map(_since, self.line)))
 
     # ---- a return
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -269,6 +269,10 @@ class Driver:
         """Whether a statement is still under way, or its cancellation, though nobody waits for it any more; or the
         connection was lost by that. Nothing can be asked of it then."""
         return self.transaction(connection) in (Transaction.ACTIVE, Transaction.UNKNOWN)
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        """The coroutine that ends the transaction; None where ``leave_transaction`` is to be called instead."""
+        return None
 
     def end(self, connection: Any) -> None:
         """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.

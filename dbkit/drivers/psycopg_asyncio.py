@@ -5,7 +5,7 @@ Reading needs no await. What awaits does so through SQLAlchemy's greenlet bridge
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -144,6 +144,10 @@ class AsyncPsycopgDriver(PsycopgDriver):
         return copied
 
     # ---- the end
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        rollback: Coroutine[Any, Any, object] = connection._connection.rollback()
+        return rollback
 
     def cancel(self, connection: Any) -> bool:
         await_only(connection._connection.cancel_safe(timeout=CANCEL_TIMEOUT))

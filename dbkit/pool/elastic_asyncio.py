@@ -5,8 +5,9 @@ Invariants:
 
 1. A pool serves one event loop. Once that is closed, the pool starts afresh on the next; what is left of the old loop's
    connections is ended without a word.
-2. Nothing that a borrower leaves half done is left to the borrower: clearing a connection that comes back, and closing,
-   are jobs in tasks of the pool's own, bounded in time. A cancelled borrower only stops waiting for them.
+2. Nothing that a borrower leaves half done is left to the borrower: where it is cancelled while the connection that it
+   gives back is cleared, a task of the pool's own goes on with that. Connecting and closing are such tasks from the
+   start. All of it is bounded in time.
 3. Where nothing can be awaited - in the garbage collector, on another thread, after the loop - a connection is
    terminated; its slot is free at once.
 """
@@ -33,6 +34,7 @@ from dbkit.pool.internals import (
     log_label,
     reset_commit,
     reset_none,
+    reset_rollback,
 )
 from dbkit.runtime.loop import LAST_CALL, LoopRuntime
 
@@ -132,25 +134,34 @@ class AsyncElasticPool(BasePool):
             return super()._put_in_order(slot, connection)
         if not in_greenlet() or asyncio._get_running_loop() is not self._runtime.loop:
             return False
-        clear = partial(self._clear, slot, connection)
+        clearing = self._clearing(slot, connection)
         if self._runtime.ending:  # no task would be run to its end
-            return clear()
-        return _is_fit(self._runtime.see_through(clear, partial(self._was_cleared, slot)))
+            return await_only(clearing)
+        fit: bool = self._runtime.see_through(clearing, partial(self._was_cleared, slot))
+        return fit
 
-    def _clear(self, slot: PooledSlot, connection: Any) -> bool:
-        """Clear the connection of all that a borrower may leave: a job. False: it is not fit to be kept."""
+    async def _clearing(self, slot: PooledSlot, connection: Any) -> bool:
+        """Clear the connection of all that a borrower may leave. False: it is not fit to be kept."""
         clock = self._runtime.clock
         limit = clock.limit(RESET_TIMEOUT, partial(self.driver.shut_down, connection))
         try:
-            if self._resets_with is reset_commit:
-                dialect_of(self).do_commit(connection)
-            self.driver.leave_transaction(connection)
-            return self._is_untouched(connection, slot.manners) or super()._put_in_order(slot, connection)
+            rollback = self.driver.rolling_back(connection) if self._resets_with is reset_rollback else None
+            if rollback is not None:
+                await rollback
+                if self._is_untouched(connection, slot.manners):
+                    return True
+            return await greenlet_spawn(self._clear, slot, connection)
         except Exception as error:  # noqa: BLE001 - of any kind: this connection is not kept
             self.logger.info("%s: a connection could not be cleared: %r", log_label(self), error)
             return False
         finally:
             clock.give_up(limit)
+
+    def _clear(self, slot: PooledSlot, connection: Any) -> bool:
+        if self._resets_with is reset_commit:
+            dialect_of(self).do_commit(connection)
+        self.driver.leave_transaction(connection)
+        return self._is_untouched(connection, slot.manners) or super()._put_in_order(slot, connection)
 
     def _was_cleared(self, slot: PooledSlot, clearing: asyncio.Task[bool]) -> None:
         """The clearing is done, and its borrower, which was cancelled, did not wait for that."""

@@ -24,6 +24,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from dbkit.runtime import tasks
 from dbkit.runtime.locks import ThreadLock
 from dbkit.runtime.loop_clock import LoopClock
+from dbkit.runtime.uncut import Uncut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
@@ -174,28 +175,23 @@ class LoopRuntime:
         task.add_done_callback(self.jobs.discard)
         return task
 
-    def see_through(self, job: Callable[[], T], left: Callable[[asyncio.Task[T]], object]) -> asyncio.Task[T]:
-        """Run a synchronous job that must not be cut short in a task of its own, and wait for its end, in a greenlet.
+    def see_through(self, job: Coroutine[Any, Any, T], left: Callable[[asyncio.Task[T]], object]) -> T:
+        """Wait, in a greenlet, for the end of what must not be cut short.
 
         Args:
-            job: what is to be done.
+            job: the coroutine; see ``Uncut``.
             left: is told of its end in the caller's place, where the caller was cancelled.
 
-        Returns:
-            The task, which is done.
-
         Raises:
-            asyncio.CancelledError: the caller was cancelled; the job goes on.
+            asyncio.CancelledError: the caller was cancelled; the job goes on, in a task of its own.
         """
-        done: asyncio.Future[bool] = self._bound().create_future()
-        task = self._start(greenlet_spawn(job), Context())
-        task.add_done_callback(lambda _: _tell(done))
+        under_way = Uncut(job)
         try:
-            await_only(done)
+            return await_only(under_way)
         except BaseException:
-            task.add_done_callback(left)
+            if not under_way.is_over:
+                self._start(under_way.to_its_end(), Context()).add_done_callback(left)
             raise
-        return task
 
     async def settle(self, seconds: float, *, cancel: bool = False) -> None:
         """Wait until the jobs under way are done.
