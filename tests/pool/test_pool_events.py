@@ -157,7 +157,7 @@ def compare_with_queuepool(shared_database: str, scenario: Scenario, pre_ping: b
 
 @on("psycopg", "asyncpg")
 def test_on_a_loop_one_that_comes_back_closed_is_unfit_and_not_invalidated(shared_database: str):
-    """It is found by the pool's job, after SQLAlchemy's reset. (QueuePool on asyncpg would lend it again.)"""
+    """It is found by the pool itself, after SQLAlchemy's reset. (QueuePool on asyncpg would lend it again.)"""
     with engine_on(shared_database, **QUIET) as engine:
         recorder = Recorder(engine.pool)
         close_the_driver_connection(engine)
