@@ -6,7 +6,7 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Final
@@ -60,6 +60,8 @@ class AsyncpgDriver(Driver):
                 connection = dbapi.connect(**given)
             except Exception as error:
                 if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
+                    if isinstance(error, asyncpg.PostgresError):
+                        raise _refused(dbapi, error) from error
                     raise
                 failure = error
             else:
@@ -68,6 +70,8 @@ class AsyncpgDriver(Driver):
         if isinstance(failure, OSError):  # a timeout too; SQLAlchemy leaves these as they are
             raise dbapi.OperationalError(str(failure) or "the server did not answer in time", failure) from failure
         assert failure is not None, "there is one host at least"
+        if isinstance(failure, asyncpg.PostgresError):
+            raise _refused(dbapi, failure) from failure
         raise failure
 
     def is_open(self, connection: Any) -> bool:
@@ -89,6 +93,10 @@ class AsyncpgDriver(Driver):
         if connection._transaction is not None or raw.is_in_transaction():
             return Transaction.OPEN  # or failed: asyncpg does not tell these two apart
         return Transaction.NONE
+
+    def is_cut_off(self, connection: Any) -> bool:
+        raw = connection._connection
+        return bool(raw.is_closed() or raw._cancellations)
 
     def descriptor(self, connection: Any) -> int | None:
         raw = connection._connection
@@ -158,7 +166,8 @@ class AsyncpgDriver(Driver):
         except asyncpg.PostgresError as error:
             connection._handle_exception(error)
         finally:  # as asyncpg's and SQLAlchemy's own commit leave it, which keep the server's answer to themselves
-            connection._transaction = raw._top_xact = None
+            raw._top_xact = None
+            _forget_transaction(connection)
         return bool(status == "COMMIT")
 
     def discard_session(self, connection: Any) -> bool:
@@ -192,6 +201,17 @@ class AsyncpgDriver(Driver):
         return int(status.split()[-1])
 
     # ---- the end
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        if connection._transaction is None or connection._connection._cancellations:
+            return None
+        return self._roll_back(connection)
+
+    async def _roll_back(self, connection: Any) -> None:
+        try:
+            await connection._transaction.rollback()
+        finally:
+            _forget_transaction(connection)
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))
@@ -227,3 +247,17 @@ def batched_text(lines: Iterable[str]) -> Iterator[str]:
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def _forget_transaction(connection: Any) -> None:
+    """Tell SQLAlchemy's adapter that its transaction is over."""
+    connection._transaction = None
+    if hasattr(connection, "_started"):  # SQLAlchemy 2.0 notes it twice, and would roll back None
+        connection._started = False
+
+
+def _refused(dbapi: Any, error: asyncpg.PostgresError) -> Exception:
+    """The server's refusal of a login as SQLAlchemy's error, which SQLAlchemy 2.0 leaves to us."""
+    refused: Any = dbapi.OperationalError(f"{type(error)}: {error}", error)
+    refused.pgcode = refused.sqlstate = error.sqlstate
+    return refused  # type: ignore[no-any-return]

@@ -1,14 +1,18 @@
 """Tasks of an event loop: their numbers, and where they are now.
 
 Only the loop's own thread looks at stacks: there every other task stands still, at an ``await``. A task is then a chain
-of coroutines, each waiting for the next; the last of them may be SQLAlchemy's ``greenlet_spawn``.
+of coroutines, each waiting for the next. One of them may be SQLAlchemy's ``greenlet_spawn``: the calls of its greenlet,
+which stands still, too, lie between it and what it waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.util import greenlet_spawn
 
 from dbkit.core.holding import Call, Seen, calls_of
 from dbkit.runtime.stacks import DEPTH
@@ -46,14 +50,25 @@ def _calls(task: asyncio.Task[Any]) -> tuple[Call, ...]:
         return calls_of(call_site())
     calls: list[Call] = []
     waits: Any = task.get_coro()
-    while waits is not None and len(calls) < DEPTH:
+    while waits is not None and len(calls) < 2 * DEPTH:
         frame = getattr(waits, "cr_frame", None) or getattr(waits, "ag_frame", None) or getattr(waits, "gi_frame", None)
         if frame is not None:
             calls.append(Call(frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno))
+            if frame.f_code is greenlet_spawn.__code__:
+                calls += reversed(_calls_in_greenlet(waits))
         waits = (
             getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
         )
     return tuple(reversed(calls))
+
+
+def _calls_in_greenlet(spawned: Any) -> tuple[Call, ...]:
+    """The calls of the greenlet that this coroutine of ``greenlet_spawn`` runs, innermost first."""
+    # Not by ``f_locals``: a copy of the variables, which keeps alive what is in them.
+    for local in gc.get_referents(spawned):
+        if hasattr(local, "gr_frame"):
+            return calls_of(calls_below(local.gr_frame))
+    return ()
 
 
 def call_site() -> CallSite:

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 
+def let_go_if_cut_off(connection: Connection, raw: Any, error: BaseException) -> None:
+    """Invalidate a connection that a cancellation struck in the midst of a statement: a rollback would fail, and its
+    error take the place of the cancellation.
+
+    Args:
+        connection: SQLAlchemy's, on an event loop; on threads nothing is done.
+        raw: the pool's connection in it.
+        error: what the block raised.
+    """
+    if not connection.dialect.is_async or isinstance(error, Exception) or connection.invalidated:
+        return
+    if for_dialect(connection.dialect).is_cut_off(raw):
+        connection.invalidate()
+
+
 @contextmanager
 def one_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction: committed at the end of the block, or rolled back if it raises anything at all.
@@ -40,4 +55,8 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
             impose_limits(connection)
             if not is_limited() and (left := time_left()) is not None:
                 watch(connection, given=left, otherwise=None)
-            yield connection
+            try:
+                yield connection
+            except BaseException as error:
+                let_go_if_cut_off(connection, raw, error)
+                raise

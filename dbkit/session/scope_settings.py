@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, event, exc
+from sqlalchemy import Connection, Engine, event, exc
 
 from dbkit.core.deadlines import milliseconds
 from dbkit.drivers.bounded import TIMEOUT
@@ -23,7 +23,6 @@ from dbkit.session.deadlines import limit, note_begin, time_left
 from dbkit.session.placeholders import for_driver
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
     from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 Value = str | int | float | bool
@@ -168,7 +167,24 @@ def variant(sessions: sessionmaker[Any], isolation_level: str | None, *, read_on
         if read_only:
             options["postgresql_readonly"] = True
         known[key] = engine.execution_options(**options)
+        known[key]._connection_cls = _GivenBack
     return known[key]
+
+
+class _GivenBack(Connection):
+    """A connection that is given back where the setting of its mode fails, which may wait for an event loop.
+
+    SQLAlchemy's own, cut off there, would leave that to the collector: its user has no connection yet to close.
+    """
+
+    def __init__(self, engine: Engine, *more: Any, **options: Any) -> None:
+        try:
+            super().__init__(engine, *more, **options)
+        except BaseException:
+            borrowed = getattr(self, "_dbapi_connection", None)
+            if borrowed is not None:
+                borrowed.invalidate()
+            raise
 
 
 def _begin(for_all: _ForAll, session: Session, connection: Connection) -> None:

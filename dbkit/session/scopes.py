@@ -17,6 +17,7 @@ from dbkit.pool.server_checks import is_demoted
 from dbkit.session.connection_state import IN_TRANSACTION, restore, send
 from dbkit.session.deadlines import by_deadline
 from dbkit.session.errors import CommitOutcomeUnknown
+from dbkit.session.one_transaction import let_go_if_cut_off
 from dbkit.session.open_scopes import enter, innermost, leave
 from dbkit.session.scope_settings import Value, ask_for, options_of_scope, tend, variant
 
@@ -162,6 +163,7 @@ def raw_connection(engine: Engine) -> Iterator[Any]:
                     with bounded(driver, connection):
                         _commit(driver, connection)
             except BaseException as error:
+                let_go_if_cut_off(borrowed, connection, error)
                 if fairy.dbapi_connection is not connection:
                     pass
                 elif is_demoted(engine.dialect, connection, error):

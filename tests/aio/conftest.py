@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ..pool.runtimes import loop_runner
+
 
 @pytest.fixture(params=["psycopg", "asyncpg"])
 def driver(request: pytest.FixtureRequest) -> str:
@@ -16,12 +18,15 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def run() -> Iterator[Callable[..., Any]]:
+def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Makes the loop of ``run``: asyncio's own, but in a test that is marked ``on_uvloop_too``."""
+    found: Callable[[], asyncio.AbstractEventLoop] | None = getattr(request, "param", None)
+    return found
+
+
+@pytest.fixture
+def run(new_loop: Callable[[], asyncio.AbstractEventLoop] | None) -> Iterator[Callable[..., Any]]:
     """Run coroutines on one event loop, whose errors nobody retrieved fail the test."""
-    complaints: list[Any] = []
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        yield runner.run
+    with loop_runner(new_loop) as found:
+        yield found
         gc.collect()
-    gc.collect()
-    assert not complaints, complaints

@@ -1,21 +1,26 @@
-"""What the tests on an event loop share: engines, waiting for conditions, and cancellation at each await."""
+"""What the tests on an event loop share: engines, loops, waiting for conditions."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+import uvloop
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dbkit.pool.elastic_asyncio import AsyncElasticPool
 
-from ..pool.helpers import QUIET, Admin, unique
+from ..pool.helpers import QUIET, Admin, name_argument, unique
+from ..pool.runtimes import PATIENCE
 
-PATIENCE = 60.0
-"""Seconds until a condition that should have come true counts as a failure."""
+on_uvloop_too = pytest.mark.parametrize(
+    "new_loop", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"], indirect=True
+)
+"""A mark: the test, which uses ``run``, runs on both loops."""
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
@@ -25,11 +30,6 @@ async def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) ->
         assert time.monotonic() < deadline, f"not within {seconds:g} s: the condition in {condition!r}"
         await asyncio.sleep(0.002)
     return found
-
-
-def name_argument(driver: str, name: str) -> dict[str, Any]:
-    """How a driver is told the ``application_name``."""
-    return {"server_settings": {"application_name": name}} if driver == "asyncpg" else {"application_name": name}
 
 
 def async_engine(url: str, driver: str, *, name: str = "", **arguments: Any) -> AsyncEngine:
@@ -45,42 +45,3 @@ def sessions(admin: Admin, engine: AsyncEngine) -> int:
     """How many sessions of this engine the server has."""
     name = engine.sync_engine.get_execution_options()["name"]
     return int(admin.rows("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", name)[0][0])
-
-
-class Stepped(Awaitable[Any]):
-    """Awaits a coroutine, and cancels the running task at one of its awaits.
-
-    Args:
-        scenario: the coroutine.
-        at: the number of the await at which the cancellation is delivered, from 1; 0 for never.
-        again: deliver it at every later await of this task too, as anyio's cancel scopes do.
-
-    Attributes:
-        awaits: how many there were.
-        where: the line of the innermost coroutine at which the first cancellation was delivered.
-    """
-
-    def __init__(self, scenario: Coroutine[Any, Any, Any], at: int, *, again: bool = False) -> None:
-        self._scenario = scenario
-        self._at = at
-        self._again = again
-        self.awaits = 0
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._scenario.__await__()
-        task = asyncio.current_task()
-        assert task is not None
-        error: BaseException | None = None
-        while True:
-            try:
-                waited_for = steps.throw(error) if error is not None else steps.send(None)  # type: ignore[attr-defined]
-            except StopIteration as end:
-                return end.value
-            self.awaits += 1
-            if self._at and (self.awaits == self._at or (self._again and self.awaits > self._at)):
-                task.cancel()
-            error = None
-            try:
-                yield waited_for
-            except BaseException as thrown:
-                error = thrown

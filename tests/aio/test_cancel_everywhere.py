@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,13 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from dbkit.pool.elastic_asyncio import AsyncElasticPool
 
 from ..pool.helpers import Admin
-from .helpers import Stepped, async_engine, eventually, sessions
+from .helpers import async_engine, eventually, on_uvloop_too, sessions
+from .stepping import cancelled_everywhere, complaints
 
 MOST = 2
 """The maximum of the pools here."""
-
-LIMIT = 60
-"""Awaits of a scenario after which the test gives up: there are fewer."""
 
 
 async def commit(engine: AsyncEngine) -> None:
@@ -140,46 +137,30 @@ def test_nothing_is_lost_wherever_it_strikes(
 ):
     caplog.set_level(logging.WARNING)
     run(_step_through(shared_database, driver, admin, scenario, cold=cold, again=again))
-    complaints = [
-        record.getMessage() for record in caplog.records if record.name.startswith(("dbkit", "sqlalchemy", "asyncio"))
-    ]
-    assert complaints == []
+    assert complaints(caplog) == []
+
+
+@on_uvloop_too
+@pytest.mark.parametrize("again", [False, True], ids=["once", "at_every_await"])
+def test_a_session_on_either_loop(run, driver: str, shared_database: str, admin: Admin, caplog, again: bool):
+    caplog.set_level(logging.WARNING)
+    run(_step_through(shared_database, driver, admin, a_session, cold=True, again=again))
+    assert complaints(caplog) == []
 
 
 async def _step_through(database: str, driver: str, admin: Admin, scenario: Any, *, cold: bool, again: bool) -> None:
     engine = async_engine(database, driver, min_size=1, max_size=MOST, pool_timeout=20)
-    at = 0
-    while True:
-        at += 1
-        assert at < LIMIT, "the scenario does not end"
-        if cold:
-            await engine.dispose()
-        else:
-            await commit(engine)
+
+    async def after() -> None:
         pool: Any = engine.pool
-        step = Stepped(scenario(engine), at, again=again)
-        task = asyncio.ensure_future(_await(step))
-        try:
-            await task
-        except asyncio.CancelledError:
-            assert task.cancelled()
-        ended = step.awaits < at
-        if not ended and not again:
-            assert task.cancelled(), f"the cancellation at await {at} of {step.awaits} was lost"
-            assert task.cancelling() == 1, "it was delivered more than once"
-        pool = engine.pool
-        await eventually(lambda pool=pool: pool.stats().in_use == 0 and pool.stats().opening == 0)
+        await eventually(lambda: pool.stats().in_use == 0 and pool.stats().opening == 0)
         await eventually(lambda: sessions(admin, engine) <= MOST)
         stats = pool.stats()
         assert stats.idle == stats.size <= MOST
         await commit(engine)
         assert isinstance(engine.pool, AsyncElasticPool)
-        if ended:
-            break
-    assert at > 2, "no await was cancelled"
+
+    before = engine.dispose if cold else lambda: commit(engine)
+    await cancelled_everywhere(lambda: scenario(engine), again=again, before=before, after=after)
     await engine.dispose()
     await eventually(lambda: sessions(admin, engine) == 0)
-
-
-async def _await(step: Stepped) -> None:
-    await step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -125,14 +126,19 @@ def test_pool_and_engine_of_different_kinds(driver: str, shared_database: str):
         create_engine(url.set(drivername="postgresql+psycopg2"), poolclass=AsyncElasticPool)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 has no eager tasks")
 def test_jobs_do_not_depend_on_the_task_factory(run, driver: str, shared_database: str):
     """An eager factory would run a job inside of its caller's greenlet."""
     engine = async_engine(shared_database, driver, max_size=2)
 
     async def main() -> None:
-        factory = getattr(asyncio, "eager_task_factory", None)
-        asyncio.get_running_loop().set_task_factory(factory)
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
         await asyncio.gather(*(ask(engine) for _ in range(20)))
+        cut_off = [asyncio.create_task(ask(engine)) for _ in range(20)]
+        for task in cut_off[::2]:
+            task.cancel()
+        await asyncio.wait(cut_off)
+        await eventually(lambda: engine.pool.stats().in_use == engine.pool.stats().opening == 0)
         await engine.dispose()
 
     run(main())

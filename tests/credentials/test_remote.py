@@ -10,7 +10,8 @@ from dbkit.credentials import CredentialError, Token, remote
 from dbkit.settings import Secret
 from dbkit.testing import FakeClock
 
-from ..pool.helpers import Task, asleep, eventually
+from ..pool.helpers import eventually
+from ..pool.runtimes import Task, asleep
 from .double import NEAR_ITS_END, Double, reading, text
 from .helpers import in_threads
 

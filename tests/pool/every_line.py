@@ -18,7 +18,8 @@ from dbkit.errors import DbkitError
 from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
-from .helpers import QUIET, Task, eventually, in_line, where
+from .helpers import QUIET, eventually, in_line
+from .runtimes import Task, where
 
 _QUIET, _KEPT_OPEN = socket.socketpair()
 """A socket on which nobody ever says anything."""

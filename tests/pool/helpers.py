@@ -1,23 +1,26 @@
-"""What the tests of the pool's driver share: waiting for conditions, threads that report, and doubles for connects."""
+"""What the tests of the pool share: waiting for conditions, engines, borrowers, and doubles for connects.
+
+All of it works on each runtime (see ``runtimes.py``).
+"""
 
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import psycopg
 import psycopg2
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import Pool
+from sqlalchemy.util.concurrency import in_greenlet
 
-from dbkit.pool.elastic import ElasticPool
-
-PATIENCE = 60.0
-"""Seconds until a condition that should have come true counts as a failure."""
+from .runtimes import PATIENCE, Flag, Task, driver_here, pool_class, sleep
 
 QUIET = {"min_size": 0, "max_idle": None, "max_lifetime": None, "keepalive": None}
 """Pool numbers with which nothing happens that the test did not ask for."""
@@ -43,7 +46,7 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: the condition in {condition!r}"
-        time.sleep(0.002)
+        sleep(0.002)
     return found
 
 
@@ -57,19 +60,26 @@ def sqlalchemy_url(url: str) -> Any:
     return make_url(url).set(drivername="postgresql+psycopg2")
 
 
+def name_argument(driver: str, name: str) -> dict[str, Any]:
+    """How a driver is told the ``application_name``."""
+    return {"server_settings": {"application_name": name}} if driver == "asyncpg" else {"application_name": name}
+
+
 @contextmanager
 def engine_on(url: str, *, name: str = "dbkit-test", **arguments: Any) -> Iterator[Engine]:
-    """An engine on an ``ElasticPool`` (or another ``poolclass``), disposed at the end.
+    """An engine on the runtime's pool (or another ``poolclass``), disposed at the end. On a loop: an engine's sync one.
 
     Args:
         url: the database's.
         name: its ``application_name``.
         **arguments: ``create_engine``'s, the pool's among them.
     """
-    arguments.setdefault("poolclass", ElasticPool)
+    arguments.setdefault("poolclass", pool_class())
+    driver = driver_here()
     if "creator" not in arguments:
-        arguments.setdefault("connect_args", {"application_name": name})
-    engine = create_engine(sqlalchemy_url(url), **arguments)
+        arguments.setdefault("connect_args", name_argument(driver, name))
+    made = make_url(url).set(drivername=f"postgresql+{driver}")
+    engine = create_async_engine(made, **arguments).sync_engine if in_greenlet() else create_engine(made, **arguments)
     try:
         yield engine
     finally:
@@ -77,7 +87,7 @@ def engine_on(url: str, *, name: str = "dbkit-test", **arguments: Any) -> Iterat
 
 
 class Connects:
-    """A creator around ``psycopg2.connect`` that counts, can be held up at a gate, and can be made to fail.
+    """A creator around the driver's connect that counts, can be held up at a gate, and can be made to fail.
 
     Attributes:
         gate: while cleared, connects wait there.
@@ -88,9 +98,16 @@ class Connects:
     """
 
     def __init__(self, url: str, name: str = "dbkit-test") -> None:
-        self.url = url
         self.name = name
-        self.gate = threading.Event()
+        self.dialect = None
+        self._connect: Callable[[], Any] = partial(psycopg2.connect, url, application_name=name)
+        if in_greenlet():
+            made = make_url(url).set(drivername=f"postgresql+{driver_here()}")
+            self.dialect = create_async_engine(made).dialect
+            given, named = self.dialect.create_connect_args(made)
+            named |= name_argument(driver_here(), name)
+            self._connect = partial(self.dialect.connect, *given, **named)
+        self.gate = Flag()
         self.gate.set()
         self.error: Callable[[], BaseException] | None = None
         self.begun = self.under_way = self.most = 0
@@ -105,77 +122,50 @@ class Connects:
             assert self.gate.wait(60), "nobody opened the gate"
             if self.error is not None:
                 raise self.error()
-            return psycopg2.connect(self.url, application_name=self.name)
+            return self._connect()
         finally:
             with self._lock:
                 self.under_way -= 1
 
 
-def refused() -> psycopg2.OperationalError:
-    """What psycopg2 raises when nobody listens: may pass."""
-    return psycopg2.OperationalError(
+def pool_on(creator: Callable[..., Any], **numbers: Any) -> Any:
+    """The runtime's pool without an engine, as far as there is such a thing: a loop's drivers need their dialect."""
+    return pool_class()(creator, dialect=getattr(creator, "dialect", None), **numbers)
+
+
+def operational_error() -> type[Exception]:
+    """The class of the errors by which the driver of this runtime tells that it cannot connect."""
+    return psycopg.OperationalError if driver_here() == "psycopg" else psycopg2.OperationalError
+
+
+def refused() -> Exception:
+    """What libpq's drivers raise when nobody listens: may pass."""
+    return operational_error()(
         'connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
         "\tIs the server running on that host and accepting TCP/IP connections?\n"
     )
 
 
-def wrong_password() -> psycopg2.OperationalError:
-    """What psycopg2 raises when the server says no: will not pass."""
-    return psycopg2.OperationalError(
+def wrong_password() -> Exception:
+    """What libpq's drivers raise when the server says no: will not pass."""
+    return operational_error()(
         'connection to server at "127.0.0.1", port 1 failed: FATAL:  password authentication failed for user "x"\n'
     )
 
 
-class Task(threading.Thread):
-    """A daemon thread that keeps what its function returned or raised."""
-
-    def __init__(self, work: Callable[..., Any], *arguments: Any, name: str | None = None) -> None:
-        super().__init__(name=name, daemon=True)
-        self._work = work
-        self._given = arguments
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.result = self._work(*self._given)
-        except BaseException as error:
-            self.error = error
-
-    def outcome(self, seconds: float = PATIENCE) -> Any:
-        """Return what the function returned, or raise what it raised."""
-        self.join(seconds)
-        assert not self.is_alive(), f"{self.name} still runs after {seconds:g} s, at {where(self)}"
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-
-def where(thread: threading.Thread) -> str:
-    """Return the innermost place a thread is at."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    return f"{frame.f_code.co_qualname}:{frame.f_lineno}" if frame else "its end"
-
-
-def asleep(thread: threading.Thread) -> bool:
-    """Whether a thread waits for an event or a condition."""
-    return where(thread).startswith("Condition.wait:")
-
-
 class Borrower:
-    """A thread that borrows one connection and keeps it until told to give it back."""
+    """A thread or a task that borrows one connection and keeps it until told to give it back."""
 
     def __init__(self, pool: Pool, name: str | None = None) -> None:
-        self.has_it = threading.Event()
-        self._release = threading.Event()
+        self.has_it = Flag()
+        self._release = Flag()
         self.pid = 0
         self._pool = pool
         self.task = Task(self._work, name=name)
 
     def _work(self) -> int:
         connection = self._pool.connect()
-        self.pid = connection.driver_connection.get_backend_pid()
+        self.pid = pid_of(connection)
         self.has_it.set()
         assert self._release.wait(60)
         connection.close()
@@ -252,8 +242,15 @@ class Admin:
 def pid_of(connection: Any) -> int:
     """Return the backend's pid of a SQLAlchemy or pool connection, without asking the server."""
     fairy = connection.connection if isinstance(connection, Connection) else connection
-    pid: int = fairy.driver_connection.get_backend_pid()
-    return pid
+    return backend_pid(fairy.driver_connection)
+
+
+def backend_pid(connection: Any) -> int:
+    """The same, of a driver's own connection."""
+    if isinstance(connection, psycopg.AsyncConnection):
+        return connection.info.backend_pid
+    asked = getattr(connection, "get_server_pid", None) or connection.get_backend_pid
+    return int(asked())
 
 
 def slot_of(connection: Any) -> Any:

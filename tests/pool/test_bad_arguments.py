@@ -11,27 +11,30 @@ from dbkit.errors import SettingsError
 from dbkit.pool.elastic import ElasticPool
 
 from .every_line import Double
-from .helpers import QUIET
+from .helpers import QUIET, pool_on
+from .runtimes import done, on_both
 
 BAD_SECONDS: list[Any] = [float("nan"), -1, "x", True, float("inf")]
 
 
+@on_both
 @pytest.mark.parametrize("seconds", BAD_SECONDS)
 @pytest.mark.parametrize("operation", ["close", "pause", "warm_up", "borrow"])
 def test_a_bad_timeout_is_refused_and_nothing_is_done(operation: str, seconds: Any):
-    pool = ElasticPool(Double, **QUIET | {"min_size": 1})
+    pool = pool_on(Double, **QUIET | {"min_size": 1})
     with pytest.raises(SettingsError, match="timeout"):
-        getattr(pool, operation)(seconds)
+        done(getattr(pool, operation)(seconds))
     assert pool.stats().opens == 0
     with pool.connect():  # neither closed nor paused
         pass
 
 
+@on_both
 @pytest.mark.parametrize("operation", ["close", "pause"])
 def test_none_is_no_number_of_seconds(operation: str):
-    pool = ElasticPool(Double, **QUIET)
+    pool = pool_on(Double, **QUIET)
     with pytest.raises(SettingsError, match="timeout"):
-        getattr(pool, operation)(None)
+        done(getattr(pool, operation)(None))
     with pool.connect():
         pass
 
@@ -62,12 +65,12 @@ def test_an_ini_files_text_is_read_as_settings_are():
 )
 def test_text_that_cannot_be_read_is_refused_by_name(name: str, text: str):
     with pytest.raises(SettingsError, match=name):
-        ElasticPool(Double, **{name: text})
+        pool_on(Double, **{name: text})
 
 
 def test_the_refusal_is_sqlalchemys_argument_error_too():
     with pytest.raises(exc.ArgumentError):
-        ElasticPool(Double, max_size=0)
+        pool_on(Double, max_size=0)
 
 
 def test_max_size_beside_queuepools_words_is_a_contradiction():
@@ -76,7 +79,7 @@ def test_max_size_beside_queuepools_words_is_a_contradiction():
 
 
 def test_a_pool_without_a_limit_says_so():
-    pool = ElasticPool(Double, pool_size=5, max_overflow=-1)
+    pool = pool_on(Double, pool_size=5, max_overflow=-1)
     assert "no limit" in repr(pool)
     assert "no limit" in pool.status()
     assert "9223372036854775807" not in repr(pool) + pool.status()

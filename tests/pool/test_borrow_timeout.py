@@ -7,24 +7,25 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 import weakref
+from typing import Any
 
 import pytest
 from sqlalchemy import exc, text
 
 from dbkit.errors import DbkitError, SettingsError
-from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 
 from .every_line import Double
-from .helpers import PATIENCE, QUIET, Borrower, Connects, at_rest, count_pings, engine_on, eventually, in_line, refused
+from .helpers import QUIET, Borrower, Connects, at_rest, count_pings, engine_on, eventually, in_line, pool_on, refused
+from .runtimes import PATIENCE, Task, done, name_here, on_both, on_each_runtime
 
 
+@on_both
 def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 2, "pool_timeout": 0.2}) as engine:
-        engine.pool.warm_up(10)
+        done(engine.pool.warm_up(10))
         holders = [Borrower(engine.pool, name=f"nightly-report-{number}") for number in range(2)]
         eventually(lambda: all(holder.has_it.is_set() for holder in holders))
         began = time.monotonic()
@@ -37,13 +38,14 @@ def test_when_all_are_out_the_borrower_times_out_in_time_and_reads_who_has_them(
         assert isinstance(caught.value, DbkitError)
         for part in ("0.2 s", "2 in use", "0 idle", "of max_size", "nightly-report-0", "nightly-report-1"):
             assert part in message
-        assert __file__.rpartition("/")[2].replace("test_borrow_timeout", "helpers") in message  # where they are now
+        assert "runtimes.py" in message  # where they are now
         assert "itself holds" not in message
         for holder in holders:
             holder.give_back()
         assert engine.pool.stats().timeouts == 1
 
 
+@on_both
 def test_one_borrow_may_have_a_timeout_of_its_own(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 60}) as engine:
         engine.pool.borrow(timeout=30).close()
@@ -60,8 +62,9 @@ def test_one_borrow_may_have_a_timeout_of_its_own(shared_database: str):
         patient.give_back()
 
 
+@on_both
 def test_a_timeout_of_its_own_is_not_the_next_ones_on_the_thread():
-    pool = ElasticPool(Double, **QUIET | {"max_size": 1, "timeout": 0.2})
+    pool = pool_on(Double, **QUIET | {"max_size": 1, "timeout": 0.2})
     held = pool.borrow(PATIENCE)
     with pytest.raises(PoolTimeoutError, match=r"within timeout=0\.01 s"):
         pool.borrow(0.01)
@@ -70,6 +73,7 @@ def test_a_timeout_of_its_own_is_not_the_next_ones_on_the_thread():
     held.close()
 
 
+@on_both
 @pytest.mark.parametrize("timeout", [-1, "1", float("nan"), True])
 def test_a_timeout_that_is_none_is_refused(shared_database: str, timeout):
     with (
@@ -79,19 +83,21 @@ def test_a_timeout_that_is_none_is_refused(shared_database: str, timeout):
         engine.pool.borrow(timeout)
 
 
+@on_both
 def test_a_thread_that_waits_for_itself_is_told_so(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 0.05}) as engine:
-        engine.pool.warm_up(10)
+        done(engine.pool.warm_up(10))
         with engine.connect(), pytest.raises(PoolTimeoutError, match="itself holds one of them") as caught:
             engine.connect()
     assert "test_borrow_timeout.py" in str(caught.value)
-    assert "MainThread" in str(caught.value)
+    assert name_here() in str(caught.value)
 
 
+@on_each_runtime
 def test_a_connect_that_hangs_costs_the_borrower_its_timeout_and_no_more(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
-    pool = ElasticPool(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
+    pool = pool_on(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
     began = time.monotonic()
     with pytest.raises(PoolTimeoutError, match="1 opening"):
         pool.connect()
@@ -104,9 +110,10 @@ def test_a_connect_that_hangs_costs_the_borrower_its_timeout_and_no_more(shared_
     pool.dispose()
 
 
+@on_both
 def test_an_error_names_the_last_failure_of_an_outage(shared_database: str):
     connects = Connects(shared_database)
-    pool = ElasticPool(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
+    pool = pool_on(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
     pool.connect().invalidate()
     connects.error = refused
     with pytest.raises(PoolTimeoutError, match=r"cannot be reached.* \d+ attempts.*refused") as caught:
@@ -116,13 +123,14 @@ def test_an_error_names_the_last_failure_of_an_outage(shared_database: str):
     pool.dispose()
 
 
+@on_both
 def test_a_failed_connect_keeps_nothing_of_the_borrower_alive(shared_database: str):
     class Precious:
         pass
 
     connects = Connects(shared_database)
     connects.error = refused
-    pool = ElasticPool(connects, **QUIET)
+    pool = pool_on(connects, **QUIET)
 
     def borrow() -> weakref.ref[Precious]:
         precious = Precious()
@@ -138,17 +146,19 @@ def test_a_failed_connect_keeps_nothing_of_the_borrower_alive(shared_database: s
     eventually(lambda: gc.collect() >= 0 and reference() is None)  # the connecting thread has ended, too
 
 
+@on_both
 def test_a_long_list_of_holders_is_cut(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 13, "max_size": 13, "pool_timeout": 0.05}) as engine:
-        engine.pool.warm_up(10)
+        done(engine.pool.warm_up(10))
         held = [engine.raw_connection() for _ in range(13)]
         with pytest.raises(PoolTimeoutError, match="and 3 more") as caught:
             engine.connect()
-        assert str(caught.value).count("MainThread") == 10
+        assert str(caught.value).count(f"{name_here()} for ") == 10
         for connection in held:
             connection.close()
 
 
+@on_both
 def test_holders_come_oldest_first_with_their_ages(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3}) as engine:
         first = Borrower(engine.pool, name="first")
@@ -164,18 +174,18 @@ def test_holders_come_oldest_first_with_their_ages(shared_database: str):
         assert engine.pool.holders() == ()
 
 
+@on_both
 def test_a_holder_whose_thread_has_ended_is_said_to(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 0.05}) as engine:
-        engine.pool.warm_up(10)
-        kept: list[object] = []
-        thread = threading.Thread(target=lambda: kept.append(engine.raw_connection()))
-        thread.start()
-        thread.join()
+        done(engine.pool.warm_up(10))
+        kept: list[Any] = []
+        Task(lambda: kept.append(engine.raw_connection())).outcome()
         with pytest.raises(PoolTimeoutError, match="has ended"):
             engine.connect()
-        kept.clear()
+        kept.pop().close()
 
 
+@on_each_runtime
 def test_pre_ping_works_as_sqlalchemy_defines_it(shared_database: str):
     with engine_on(shared_database, pool_pre_ping=True, **QUIET | {"max_size": 1}) as engine:
         pings = count_pings(engine)

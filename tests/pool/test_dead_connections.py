@@ -6,22 +6,11 @@ import time
 
 from sqlalchemy import text
 
-from .helpers import (
-    QUIET,
-    Admin,
-    Recorder,
-    Task,
-    at_rest,
-    engine_on,
-    eventually,
-    in_line,
-    locked,
-    pid_of,
-    stale,
-    unique,
-)
+from .helpers import QUIET, Admin, Recorder, at_rest, engine_on, eventually, in_line, locked, pid_of, stale, unique
+from .runtimes import Task, done, on_each_runtime
 
 
+@on_each_runtime
 def test_a_connection_killed_while_idle_is_replaced_silently(shared_database: str, admin: Admin):
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect() as connection:
@@ -36,10 +25,11 @@ def test_a_connection_killed_while_idle_is_replaced_silently(shared_database: st
         assert engine.pool.stats().borrows == 2
 
 
+@on_each_runtime
 def test_when_all_idle_ones_are_killed_at_once_no_borrower_sees_it(shared_database: str, admin: Admin):
     name = unique("massacre")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 8, "max_size": 8}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         before = admin.pids(name)
         assert len(before) == 8
         stale(engine.pool)
@@ -57,10 +47,11 @@ def test_when_all_idle_ones_are_killed_at_once_no_borrower_sees_it(shared_databa
         assert engine.pool.stats().open_failures == 0
 
 
+@on_each_runtime
 def test_one_dead_connection_has_the_others_looked_at(shared_database: str, admin: Admin):
     name = unique("others")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 5, "max_size": 5}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         before = admin.pids(name)
         stale(engine.pool)
         admin.kill(*before)
@@ -71,10 +62,11 @@ def test_one_dead_connection_has_the_others_looked_at(shared_database: str, admi
         assert not admin.pids(name) & before
 
 
+@on_each_runtime
 def test_a_ping_that_finds_one_dead_has_the_others_looked_at_without_any_borrower(shared_database: str, admin: Admin):
     name = unique("quiet_deaths")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 5, "max_size": 5}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         admin.kill(*admin.pids(name))
         told = Recorder(engine.pool)
         with locked(engine.pool) as ledger:  # as a keepalive does
@@ -85,11 +77,12 @@ def test_a_ping_that_finds_one_dead_has_the_others_looked_at_without_any_borrowe
         assert told.names.count("invalidate") == 5
 
 
+@on_each_runtime
 def test_one_whose_connection_proved_dead_is_still_served_first(shared_database: str, admin: Admin):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         with engine.connect() as connection:
             pid = pid_of(connection)
-        engine.pool.pause()
+        done(engine.pool.pause())
         served: list[int] = []
 
         def work(me: int) -> None:

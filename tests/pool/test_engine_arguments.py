@@ -15,7 +15,8 @@ from dbkit.core.policy import NAMES, PoolPolicy
 from dbkit.errors import DbkitError, SettingsError
 from dbkit.pool.elastic import ElasticPool
 
-from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, slot_of, unique
+from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, locked, pid_of, pool_on, slot_of, unique
+from .runtimes import on_both, on_each_runtime
 
 URL = "postgresql+psycopg2://nobody@localhost/nowhere"
 
@@ -171,6 +172,7 @@ def test_recreate_without_a_maximum():
     assert pool.recreate().policy == pool.policy
 
 
+@on_each_runtime
 def test_events_of_a_pool_survive_the_engines_dispose(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         seen: list[object] = []
@@ -181,6 +183,7 @@ def test_events_of_a_pool_survive_the_engines_dispose(shared_database: str):
         assert len(seen) == 1
 
 
+@on_each_runtime
 def test_dispose_closes_what_is_idle_and_the_engine_goes_on(shared_database: str, admin: Admin):
     name = unique("dispose")
     with engine_on(shared_database, name=name, min_size=2, max_size=4) as engine:
@@ -197,6 +200,7 @@ def test_dispose_closes_what_is_idle_and_the_engine_goes_on(shared_database: str
             assert pid_of(connection) != before
 
 
+@on_each_runtime
 def test_what_is_out_at_dispose_works_on_and_is_closed_on_return(shared_database: str, admin: Admin):
     name = unique("out")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2}) as engine:
@@ -214,9 +218,10 @@ def test_what_is_out_at_dispose_works_on_and_is_closed_on_return(shared_database
         assert pool.stats().closes == {"disposed": 1}
 
 
+@on_both
 def test_a_disposed_pool_rests_until_the_next_borrow(shared_database: str):
     connects = Connects(shared_database)
-    pool = ElasticPool(connects, min_size=2)
+    pool = pool_on(connects, min_size=2)
     pool.connect().close()
     at_rest(pool, idle=2)
     pool.dispose()
@@ -227,6 +232,7 @@ def test_a_disposed_pool_rests_until_the_next_borrow(shared_database: str):
     pool.dispose()
 
 
+@on_both
 def test_queuepools_methods_and_the_status_line(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3}) as engine:
         pool = engine.pool
@@ -241,7 +247,7 @@ def test_queuepools_methods_and_the_status_line(shared_database: str):
 
 
 def test_it_works_without_an_engine(shared_database: str):
-    pool = ElasticPool(Connects(shared_database), min_size=1, max_size=2)
+    pool = pool_on(Connects(shared_database), min_size=1, max_size=2)
     with pool.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 41 + 1")
         assert cursor.fetchone() == (42,)
@@ -255,13 +261,14 @@ def test_a_creator_may_take_the_record(shared_database: str):
         given.append(record)
         return psycopg2.connect(shared_database)
 
-    pool = ElasticPool(create, **QUIET)
+    pool = pool_on(create, **QUIET)
     connection = pool.connect()
     assert given == [slot_of(connection)]
     connection.close()
     pool.dispose()
 
 
+@on_each_runtime
 def test_a_connection_keeps_its_info_as_long_as_it_lives(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect() as connection:
@@ -278,6 +285,7 @@ def test_a_borrow_from_within_the_lock_is_refused_in_words():
         pool.connect()
 
 
+@on_each_runtime
 @pytest.mark.parametrize("style", ["rollback", "commit", None])
 def test_reset_styles(shared_database: str, style: str | None):
     with engine_on(shared_database, pool_reset_on_return=style, **QUIET) as engine:

@@ -16,7 +16,8 @@ from dbkit.embedded import EmbeddedPostgres
 from dbkit.pool.elastic import ElasticPool
 
 from ..standby import Node, free_port, own_by, standby_of
-from .helpers import QUIET, Task, eventually
+from .helpers import QUIET, eventually
+from .runtimes import Task
 
 NUMBERS = QUIET | {"min_size": 3, "max_size": 3, "pool_timeout": 60}
 WRITE = text("INSERT INTO written VALUES (1)")

@@ -19,7 +19,8 @@ from sqlalchemy import text
 from dbkit import DatabaseConnectionManager
 from dbkit.pool import interrupting
 
-from .helpers import Admin, Task, at_rest, eventually
+from .helpers import Admin, at_rest, eventually
+from .runtimes import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:<psycopg.ServerCursor:ResourceWarning")
 """psycopg 3 does not close a cursor at the server whose statement was interrupted, and says so when it is collected."""

@@ -28,7 +28,8 @@ from dbkit.pool.errors import PoolTimeoutError
 
 from . import every_line
 from .every_line import Double, Thrown
-from .helpers import PATIENCE, QUIET, Connects, Task, at_rest, engine_on, eventually, in_line, locked
+from .helpers import QUIET, Connects, at_rest, engine_on, eventually, in_line, locked
+from .runtimes import PATIENCE, Task
 
 unraisable = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 STRESS = float(os.environ.get("DBKIT_STRESS", "1"))

@@ -15,7 +15,8 @@ from dbkit.pool import interrupting
 from dbkit.pool.elastic import ElasticPool
 
 from .every_line import Double
-from .helpers import QUIET, Task
+from .helpers import QUIET
+from .runtimes import Task
 
 
 class Server(Driver):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from collections import deque
 from contextvars import ContextVar
@@ -15,16 +14,16 @@ from dbkit.core import borrowing
 from dbkit.core.ledger import Ledger
 from dbkit.events import Closed, Observer, Opened
 from dbkit.pool.driver import _wake_next
-from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
-from dbkit.runtime.threads import ThreadRuntime
 
 from .every_line import Double
-from .helpers import PATIENCE, QUIET, Task, at_rest, eventually, in_line, locked, slot_of
+from .helpers import QUIET, at_rest, eventually, in_line, locked, pool_on, slot_of
+from .runtimes import PATIENCE, Flag, Task, expect_complaints, on_both, pool_class
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
+@on_both
 def test_a_creator_sees_the_context_variables_of_the_borrower_it_connects_for():
     seen: list[str] = []
 
@@ -32,7 +31,7 @@ def test_a_creator_sees_the_context_variables_of_the_borrower_it_connects_for():
         seen.append(tenant.get())
         return Double()
 
-    pool = ElasticPool(connect, **QUIET | {"max_size": 4})
+    pool = pool_on(connect, **QUIET | {"max_size": 4})
     held: list[Any] = []
 
     def borrow(name: str) -> None:
@@ -47,20 +46,20 @@ def test_a_creator_sees_the_context_variables_of_the_borrower_it_connects_for():
 
 
 class NoThreads:
-    """While it is on, no thread is to be had for a job."""
+    """While it is on, no thread or task is to be had for a job."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.on = True
-        original = ThreadRuntime.spawn
-        monkeypatch.setattr(
-            ThreadRuntime, "spawn", lambda runtime, job, context: not self.on and original(runtime, job, context)
-        )
+        runtime = pool_class()._runtime_class
+        original = runtime.spawn
+        monkeypatch.setattr(runtime, "spawn", lambda self_, job, context: not self.on and original(self_, job, context))
 
 
+@on_both
 def test_without_a_thread_the_waiter_is_told_at_its_deadline_and_nobody_connects(monkeypatch: pytest.MonkeyPatch):
     opened: list[int] = []
     threads = NoThreads(monkeypatch)
-    pool = ElasticPool(lambda: opened.append(threading.get_ident()) or Double(), **QUIET)
+    pool = pool_on(lambda: opened.append(1) or Double(), **QUIET)
     began = time.monotonic()
     with pytest.raises(PoolTimeoutError):
         pool.borrow(0.3)
@@ -69,9 +68,10 @@ def test_without_a_thread_the_waiter_is_told_at_its_deadline_and_nobody_connects
     threads.on = False
 
 
+@on_both
 def test_a_job_that_found_no_thread_is_done_when_there_is_one_again(monkeypatch: pytest.MonkeyPatch):
     threads = NoThreads(monkeypatch)
-    pool = ElasticPool(Double, **QUIET)
+    pool = pool_on(Double, **QUIET)
     waiting = Task(pool.borrow, PATIENCE)
     in_line(pool, 1)
     threads.on = False
@@ -79,30 +79,33 @@ def test_a_job_that_found_no_thread_is_done_when_there_is_one_again(monkeypatch:
     at_rest(pool, idle=1)
 
 
+@on_both
 def test_a_return_does_not_connect_for_another(monkeypatch: pytest.MonkeyPatch):
     connecting: list[int] = []
 
     def connect() -> Double:
-        connecting.append(threading.get_ident())
+        connecting.append(pool._runtime.who())
         return Double()
 
-    pool = ElasticPool(connect, **QUIET | {"max_size": 1})
+    pool = pool_on(connect, **QUIET | {"max_size": 1})
     held = pool.connect()
     waiting = Task(pool.borrow, PATIENCE)
     in_line(pool, 1)
     threads = NoThreads(monkeypatch)
     held.invalidate()  # the next in line needs a new connection
-    assert threading.get_ident() not in connecting
+    assert pool._runtime.who() not in connecting
     threads.on = False
     waiting.outcome().close()
 
 
+@on_both
 @pytest.mark.parametrize("moment", ["before it is asked", "before it is noted"])
 def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pytest.MonkeyPatch, moment: str):
-    pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
-    original, struck = ThreadRuntime.call_at, []
+    pool = pool_on(Double, **QUIET | {"max_idle": 0.05})
+    kind = pool_class()._runtime_class
+    original, struck = kind.call_at, []
 
-    def strike(runtime: ThreadRuntime, when: float, ring: Any) -> None:
+    def strike(runtime: Any, when: float, ring: Any) -> None:
         strikes = not struck
         struck.append(when)
         if strikes and moment == "before it is asked":
@@ -111,7 +114,8 @@ def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pyte
         if strikes:
             raise MemoryError
 
-    monkeypatch.setattr(ThreadRuntime, "call_at", strike)
+    monkeypatch.setattr(kind, "call_at", strike)
+    expect_complaints()
     first = pool.connect()
     eventually(lambda: struck)  # by the job that opened the connection
     second = pool.connect()
@@ -120,9 +124,10 @@ def test_upkeep_survives_an_exception_where_the_clock_is_asked(monkeypatch: pyte
     eventually(lambda: pool.stats().closes.get("max_idle") == 2)
 
 
+@on_both
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError])
 def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
-    pool = ElasticPool(Double, **QUIET | {"max_idle": 0.05})
+    pool = pool_on(Double, **QUIET | {"max_idle": 0.05})
     original, struck = Ledger.upkeep, []
 
     def fail_once(ledger: Ledger[Any, Any], now: float) -> None:
@@ -132,6 +137,7 @@ def test_upkeep_survives_one_that_failed(monkeypatch: pytest.MonkeyPatch, error:
         original(ledger, now)
 
     monkeypatch.setattr(Ledger, "upkeep", fail_once)
+    expect_complaints()
     pool.connect().close()
     eventually(lambda: pool.stats().closes.get("max_idle"))
     assert struck
@@ -151,9 +157,10 @@ class Balance(Observer):
         self.reasons.append(fact.why)
 
 
+@on_both
 def test_a_slot_found_by_its_death_is_told_as_closed():
     balance = Balance()
-    pool = ElasticPool(Double, **QUIET, observer=balance)
+    pool = pool_on(Double, **QUIET, observer=balance)
     pool.connect().close()
     with locked(pool) as ledger:
         slot = ledger.idle.pop()
@@ -166,10 +173,10 @@ def test_a_slot_found_by_its_death_is_told_as_closed():
 
 def test_the_holder_is_the_waiter_as_soon_as_the_connection_was_handed_over(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(borrowing, "NAP", float("inf"))
-    pool = ElasticPool(Double, **QUIET | {"max_size": 1})
+    pool = pool_on(Double, **QUIET | {"max_size": 1})
     held = pool.connect()
-    asleep = threading.Event()
-    wake = threading.Event()
+    asleep = Flag()
+    wake = Flag()
     waiting = Task(lambda: asleep.set() or (pool.connect(), wake.wait(PATIENCE)))
     assert asleep.wait(PATIENCE)
     in_line(pool, 1)
@@ -182,9 +189,10 @@ def test_the_holder_is_the_waiter_as_soon_as_the_connection_was_handed_over(monk
     waiting.outcome()
 
 
+@on_both
 def test_nobody_holds_a_connection_during_warm_up():
-    gate = threading.Event()
-    pool = ElasticPool(lambda: gate.wait(PATIENCE) and Double(), **QUIET | {"min_size": 2, "max_size": 2})
+    gate = Flag()
+    pool = pool_on(lambda: gate.wait(PATIENCE) and Double(), **QUIET | {"min_size": 2, "max_size": 2})
     warming = Task(pool.warm_up, PATIENCE)
     at_rest(pool, opening=2)
     assert pool.holders() == ()
@@ -209,15 +217,16 @@ def test_a_wake_up_that_was_struck_is_done_again():
     assert waiter.woken == 2
 
 
+@on_both
 def test_a_connection_that_closes_slowly_holds_up_nobody():
-    gate = threading.Event()
+    gate = Flag()
 
     class Slow(Double):
         def close(self) -> None:
             assert gate.wait(60)
             super().close()
 
-    pool = ElasticPool(Slow, **QUIET)
+    pool = pool_on(Slow, **QUIET)
     connection = pool.connect()
     pool.drain()
     task = Task(connection.close)
@@ -227,8 +236,9 @@ def test_a_connection_that_closes_slowly_holds_up_nobody():
         gate.set()
 
 
+@on_both
 def test_what_is_remembered_of_slots_does_not_grow():
-    pool = ElasticPool(Double, **QUIET)
+    pool = pool_on(Double, **QUIET)
     for _ in range(50):
         pool.connect().invalidate()
     gc.collect()

@@ -15,12 +15,25 @@ from sqlalchemy import Engine, exc, text
 
 from dbkit.drivers import for_connection
 from dbkit.pool import slot
-from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.liveness import make_peek
 from dbkit.runtime.waits import BoundedWait
 
-from .helpers import QUIET, Admin, at_rest, count_pings, engine_on, eventually, locked, pid_of, slot_of, stale, unique
+from .helpers import (
+    QUIET,
+    Admin,
+    at_rest,
+    count_pings,
+    engine_on,
+    eventually,
+    locked,
+    pid_of,
+    pool_on,
+    slot_of,
+    stale,
+    unique,
+)
+from .runtimes import on_both, on_each_runtime
 
 
 @contextmanager
@@ -55,6 +68,7 @@ def test_a_notify_does_not_cost_the_connection(shared_database: str, admin: Admi
         assert engine.pool.stats().opens == 1
 
 
+@on_each_runtime
 def test_a_quiet_connection_costs_no_round_trip(shared_database: str, admin: Admin):
     with engine_on(shared_database, isolation_level="AUTOCOMMIT", **QUIET) as engine:
         with engine.connect() as connection:
@@ -75,6 +89,7 @@ def test_a_quiet_connection_costs_no_round_trip(shared_database: str, admin: Adm
         assert pinged == []
 
 
+@on_each_runtime
 def test_one_idle_for_longer_than_upkeep_would_allow_is_asked(shared_database: str):
     """As after the machine slept: nobody pinged it in time, so it is not trusted unasked."""
     with engine_on(shared_database, **QUIET | {"keepalive": 1000}) as engine:
@@ -141,9 +156,10 @@ class DoubleWithAMock(Double):
         return object()
 
 
+@on_both
 @pytest.mark.parametrize("kind", [Double, DoubleWithoutASocket, DoubleWithAMock])
 def test_a_double_without_a_real_socket_is_pinged_unless_fresh(kind: type[Double]):
-    pool = ElasticPool(kind, **QUIET)
+    pool = pool_on(kind, **QUIET)
     connection = pool.connect()
     double: Double = connection.dbapi_connection  # type: ignore[assignment]
     connection.close()
@@ -183,22 +199,24 @@ def test_one_that_asks_for_no_reset_gets_its_transaction_back(shared_database: s
         again.close()
 
 
+@on_each_runtime
 def test_without_a_reset_a_closed_connection_is_still_noticed(shared_database: str):
     with engine_on(shared_database, pool_reset_on_return=None, **QUIET | {"max_size": 1}) as engine:
         connection = engine.raw_connection()
-        connection.driver_connection.close()
+        connection.dbapi_connection.close()
         connection.close()
         with engine.connect() as another:
             assert another.scalar(text("SELECT 1")) == 1
 
 
+@on_each_runtime
 def test_a_frozen_server_does_not_block_a_borrower_beyond_its_timeout(
     shared_database: str, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ):
     assert slot.PING_TIMEOUT <= 5
     monkeypatch.setattr(slot, "PING_TIMEOUT", 1.0)
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 0.2, "keepalive": 1000}) as engine:
-        with engine.connect() as connection:
+        with borrowed_soon(engine) as connection:
             pid = pid_of(connection)
         with locked(engine.pool) as ledger:
             ledger.idle[0].idle_since -= 3000
@@ -233,6 +251,7 @@ def borrowed_soon(engine: Engine) -> Iterator[Any]:
         yield found[0]
 
 
+@on_each_runtime
 def test_a_borrower_with_time_to_spare_gets_another_after_a_ping_that_hangs(
     shared_database: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -266,6 +285,7 @@ def test_a_ping_that_is_answered_is_left_alone_by_its_watch(shared_database: str
         held.close()
 
 
+@on_each_runtime
 def test_an_error_that_means_the_server_went_away_condemns_the_others(shared_database: str, admin: Admin):
     with engine_on(shared_database, **QUIET) as engine:
         held = engine.connect()
@@ -273,7 +293,7 @@ def test_an_error_that_means_the_server_went_away_condemns_the_others(shared_dat
             pass
         at_rest(engine.pool, idle=1, in_use=1)
         admin.kill(pid_of(held))
-        with pytest.raises(exc.OperationalError):
+        with pytest.raises(exc.DBAPIError):
             held.execute(text("SELECT 1"))
         held.close()
         at_rest(engine.pool, size=0)

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from sqlalchemy import event, exc
+from sqlalchemy.util.concurrency import in_greenlet
 
 from dbkit import events
 from dbkit.events import Closed, NotServed, Observer, Opened, OpenFailed, Waited
@@ -22,15 +22,16 @@ from .helpers import (
     Admin,
     Borrower,
     Connects,
-    Task,
     at_rest,
     engine_on,
     eventually,
     in_line,
+    operational_error,
     refused,
     unique,
     wrong_password,
 )
+from .runtimes import Task, done, on_both, on_each_runtime
 
 FACTS = {
     "opened": Opened,
@@ -92,6 +93,7 @@ def test_facts_are_frozen_and_an_observer_does_nothing_by_itself(fact: Any):
     assert getattr(Observer(), name)(fact) is None
 
 
+@on_each_runtime
 def test_an_opening_a_wait_and_a_close(shared_database: str, told: Everything):
     connects = Connects(shared_database)
     connects.gate.clear()
@@ -113,27 +115,33 @@ def test_an_opening_a_wait_and_a_close(shared_database: str, told: Everything):
         assert told.of(Closed) == [Closed(why="disposed")]
 
 
+# With psycopg SQLAlchemy leaves it open on a loop (``has_terminate`` is False), until the collector comes.
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+@on_each_runtime
 def test_each_close_tells_why_as_the_statistics_do(shared_database: str, told: Everything):
     with engine_on(shared_database, isolation_level="AUTOCOMMIT", observer=told, **QUIET | {"max_size": 1}) as engine:
         pool: Any = engine.pool
         engine.connect().invalidate()
-        engine.connect().detach()
         with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")  # in this mode nobody rolls it back
+            connection.detach()
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")  # in this mode nobody rolls it back, but the pool of a loop
         with engine.connect():
             pool.drain()
         with engine.connect():
             pass
         pool.connect().close()
-        pool.close()
+        done(pool.close())
         eventually(lambda: len(told.of(Closed)) == len(told.of(Opened)))
         counted: dict[str, int] = {}
         for fact in told.of(Closed):
             counted[fact.why] = counted.get(fact.why, 0) + 1
         assert counted == dict(pool.stats().closes)
-        assert set(counted) == {"invalidated", "detached", "unfit", "drained", "closed"}
+        unfit = set() if in_greenlet() else {"unfit"}
+        assert set(counted) == {"invalidated", "detached", "drained", "closed"} | unfit
 
 
+@on_each_runtime
 def test_a_dead_one_found_in_the_background_is_told(shared_database: str, told: Everything, admin: Admin):
     name = unique("dead")
     with engine_on(shared_database, name=name, observer=told, **QUIET | {"keepalive": 0.05}) as engine:
@@ -144,6 +152,7 @@ def test_a_dead_one_found_in_the_background_is_told(shared_database: str, told: 
         assert engine.pool.stats().closes == {"dead": 1}
 
 
+@on_both
 @pytest.mark.parametrize(("make", "transient"), [(refused, True), (wrong_password, False)])
 def test_failed_connects_are_counted_and_told_apart(
     shared_database: str, told: Everything, make: Callable[[], BaseException], transient: bool
@@ -172,6 +181,7 @@ def test_failed_connects_are_counted_and_told_apart(
         assert told.of(OpenFailed)[-1].failures == 1  # from 1 again, since one succeeded
 
 
+@on_both
 def test_who_is_not_served_and_why(shared_database: str, told: Everything):
     numbers = QUIET | {"max_size": 1, "pool_timeout": 30, "max_waiting": 1}
     with engine_on(shared_database, observer=told, **numbers) as engine:
@@ -182,7 +192,7 @@ def test_who_is_not_served_and_why(shared_database: str, told: Everything):
         with pytest.raises(LineFullError) as full:
             engine.connect()
         assert [fact.error for fact in told.of(NotServed)] == [full.value]
-        engine.pool.close(0)
+        done(done(engine.pool.close(0)))
         with pytest.raises(PoolClosedError) as closed:
             waiter.outcome()
         assert told.of(NotServed)[-1].error is closed.value
@@ -193,10 +203,11 @@ def test_who_is_not_served_and_why(shared_database: str, told: Everything):
         holder.give_back()
 
 
+@on_both
 def test_a_timeout_is_told_with_the_time_waited(shared_database: str, told: Everything):
     with engine_on(shared_database, observer=told, **QUIET | {"max_size": 1, "pool_timeout": 0.1}) as engine:
         engine.pool.resize(min_size=1)
-        engine.pool.warm_up(10)
+        done(engine.pool.warm_up(10))
         with engine.connect(), pytest.raises(PoolTimeoutError) as caught:
             engine.connect()
         [fact] = told.of(NotServed)
@@ -228,6 +239,7 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
+@on_both
 def test_an_observer_that_raises_is_logged_and_harms_nothing(shared_database: str, log: pytest.LogCaptureFixture):
     connects = Connects(shared_database)
     numbers = QUIET | {"max_size": 1, "pool_timeout": 60, "leak_after": 0.02}
@@ -254,6 +266,7 @@ def test_an_observer_that_raises_is_logged_and_harms_nothing(shared_database: st
         assert all(record.exc_info is not None for record in log.records)
 
 
+@on_both
 def test_one_that_overrides_a_single_method(shared_database: str, log: pytest.LogCaptureFixture):
     class Counting(Observer):
         count = 0
@@ -271,6 +284,7 @@ def test_one_that_overrides_a_single_method(shared_database: str, log: pytest.Lo
     assert log.records == []
 
 
+@on_both
 def test_an_observer_may_ask_the_pool_and_borrow_from_it(shared_database: str, log: pytest.LogCaptureFixture):
     class Curious(Observer):
         pool: Any = None
@@ -291,6 +305,7 @@ def test_an_observer_may_ask_the_pool_and_borrow_from_it(shared_database: str, l
     assert log.records == []
 
 
+@on_each_runtime
 def test_a_reconnect_by_sqlalchemy_is_told(shared_database: str, told: Everything):
     with engine_on(shared_database, observer=told, **QUIET | {"max_size": 1}) as engine:
         engine.connect().close()
@@ -306,10 +321,11 @@ def test_a_reconnect_by_sqlalchemy_is_told(shared_database: str, told: Everythin
         assert engine.pool.stats().opens == 2
 
 
+@on_both
 def test_an_observer_changes_nothing_of_the_drivers_error(shared_database: str, told: Everything):
     connects = Connects(shared_database)
     connects.error = wrong_password
     with engine_on(shared_database, creator=connects, observer=told, **QUIET) as engine:
         with pytest.raises(exc.OperationalError, match="password authentication failed") as caught:
             engine.connect()
-        assert isinstance(caught.value.orig, psycopg2.OperationalError)
+        assert isinstance(caught.value.orig, operational_error())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, text
 
 from dbkit.errors import SettingsError
-from dbkit.pool.elastic import ElasticPool
 from dbkit.pool.errors import PoolClosedError
 
 from .helpers import (
@@ -19,19 +17,20 @@ from .helpers import (
     Admin,
     Borrower,
     Connects,
-    Task,
     at_rest,
     engine_on,
     eventually,
     in_line,
     pid_of,
+    pool_on,
     refused,
     unique,
 )
+from .runtimes import Flag, Task, done, on_both, on_each_runtime
 
 
 class Crowd:
-    """Threads that query until told to stop.
+    """Threads or tasks that query until told to stop.
 
     Attributes:
         done: queries done by each.
@@ -42,7 +41,7 @@ class Crowd:
         self.done = [0] * count
         self.pids: set[int] = set()
         self._engine = engine
-        self._enough = threading.Event()
+        self._enough = Flag()
         self._tasks = [Task(self._work, me, name=f"crowd-{me}") for me in range(count)]
 
     def _work(self, me: int) -> None:
@@ -94,6 +93,7 @@ def holds(stats: Any, most: int) -> None:
 # ---- resize
 
 
+@on_both
 def test_a_larger_pool_serves_its_line_at_once(shared_database: str, admin: Admin):
     name = unique("larger")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -111,6 +111,7 @@ def test_a_larger_pool_serves_its_line_at_once(shared_database: str, admin: Admi
         assert engine.pool.stats().max_size == 6
 
 
+@on_both
 def test_a_larger_minimum_is_opened_at_once(shared_database: str, admin: Admin):
     name = unique("minimum")
     with engine_on(shared_database, name=name, **QUIET) as engine:
@@ -124,10 +125,11 @@ def test_a_larger_minimum_is_opened_at_once(shared_database: str, admin: Admin):
         assert len(admin.pids(name)) == 5
 
 
+@on_both
 def test_a_smaller_pool_closes_idle_ones_now_and_others_when_they_come_back(shared_database: str, admin: Admin):
     name = unique("smaller")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 6, "max_size": 6}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         with borrowed(engine.pool, 3) as holders:
             out = {holder.pid for holder in holders}
             engine.pool.resize(min_size=0, max_size=2)
@@ -142,15 +144,17 @@ def test_a_smaller_pool_closes_idle_ones_now_and_others_when_they_come_back(shar
         assert engine.pool.stats().closes == {"resized": 4}
 
 
+@on_both
 def test_a_smaller_maximum_shrinks_a_surplus_by_upkeep(shared_database: str):
     numbers = QUIET | {"min_size": 4, "max_size": 4, "max_idle": 0.05}
     with engine_on(shared_database, **numbers) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         engine.pool.resize(min_size=1)
         at_rest(engine.pool, size=1, idle=1)
         assert engine.pool.stats().closes == {"max_idle": 3}
 
 
+@on_both
 def test_a_connect_under_way_when_the_pool_becomes_smaller_is_closed_too(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"min_size": 4, "max_size": 4}) as engine:
@@ -164,6 +168,7 @@ def test_a_connect_under_way_when_the_pool_becomes_smaller_is_closed_too(shared_
         assert engine.pool.stats().size <= 1
 
 
+@on_both
 @pytest.mark.parametrize(
     ("numbers", "guilty"),
     [
@@ -178,7 +183,7 @@ def test_a_connect_under_way_when_the_pool_becomes_smaller_is_closed_too(shared_
 )
 def test_bad_numbers_change_nothing(shared_database: str, numbers: dict[str, Any], guilty: str):
     with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 4}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         before = engine.pool.policy, engine.pool.stats()
         with pytest.raises(SettingsError) as caught:
             engine.pool.resize(**numbers)
@@ -188,15 +193,17 @@ def test_bad_numbers_change_nothing(shared_database: str, numbers: dict[str, Any
             assert engine.pool.stats().size == engine.pool.size() == 4
 
 
+@on_both
 def test_resizing_to_the_same_numbers_does_nothing(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 4}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         engine.pool.resize()
         engine.pool.resize(min_size=2, max_size=4)
         stats = engine.pool.stats()
         assert (stats.size, stats.opens, stats.closes) == (2, 2, {})
 
 
+@on_both
 def test_the_engines_next_pool_has_the_new_numbers(shared_database: str):
     with engine_on(shared_database, max_size=3, max_lifetime=900, max_waiting=7) as engine:
         engine.pool.resize(min_size=1, max_size=5)
@@ -207,6 +214,7 @@ def test_the_engines_next_pool_has_the_new_numbers(shared_database: str):
         assert engine.pool.stats().max_size == engine.pool.size() == 5
 
 
+@on_both
 def test_resizing_under_load(shared_database: str, admin: Admin):
     name = unique("load")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 8, "pool_timeout": 60}) as engine:
@@ -226,10 +234,11 @@ def test_resizing_under_load(shared_database: str, admin: Admin):
 # ---- drain
 
 
+@on_each_runtime
 def test_draining_a_quiet_pool_replaces_everything_new_before_old(shared_database: str, admin: Admin):
     connects = Connects(shared_database, unique("drain"))
     with engine_on(shared_database, creator=connects, **QUIET | {"min_size": 3, "max_size": 6}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         old = admin.pids(connects.name)
         connects.gate.clear()
         engine.pool.drain()
@@ -243,6 +252,7 @@ def test_draining_a_quiet_pool_replaces_everything_new_before_old(shared_databas
         assert engine.pool.stats().closes == {"drained": 3}
 
 
+@on_both
 def test_draining_takes_what_is_out_when_it_comes_back(shared_database: str, admin: Admin):
     name = unique("out")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2}) as engine:
@@ -255,6 +265,7 @@ def test_draining_takes_what_is_out_when_it_comes_back(shared_database: str, adm
             assert pid_of(connection) != holder.pid
 
 
+@on_both
 def test_draining_a_pool_of_one(shared_database: str, admin: Admin):
     name = unique("one")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 1, "max_size": 1}) as engine:
@@ -268,11 +279,12 @@ def test_draining_a_pool_of_one(shared_database: str, admin: Admin):
         assert len(seen) == 5
 
 
+@on_each_runtime
 def test_draining_under_load_is_seen_by_nobody(shared_database: str, admin: Admin):
     name = unique("drained")
     numbers = QUIET | {"min_size": 3, "max_size": 6, "pool_timeout": 60}
     with engine_on(shared_database, name=name, **numbers) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         with crowd(engine) as working:
             working.moves_on()
             for _ in range(4):
@@ -290,10 +302,11 @@ def test_draining_under_load_is_seen_by_nobody(shared_database: str, admin: Admi
         eventually(lambda: len(admin.pids(name)) == engine.pool.stats().size)
 
 
+@on_each_runtime
 def test_draining_while_the_server_is_away_keeps_the_idle_ones(shared_database: str, admin: Admin):
     connects = Connects(shared_database, unique("away"))
     with engine_on(shared_database, creator=connects, **QUIET | {"min_size": 2, "max_size": 4}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         old = admin.pids(connects.name)
         connects.error = refused
         engine.pool.drain()
@@ -304,6 +317,7 @@ def test_draining_while_the_server_is_away_keeps_the_idle_ones(shared_database: 
         at_rest(engine.pool, idle=2)
 
 
+@on_each_runtime
 def test_draining_while_the_server_is_away_keeps_what_comes_back(shared_database: str):
     connects = Connects(shared_database)
     numbers = QUIET | {"max_size": 2, "pool_timeout": 0.3}
@@ -315,18 +329,19 @@ def test_draining_while_the_server_is_away_keeps_what_comes_back(shared_database
             assert connection.scalar(text("SELECT 1")) == 1
 
 
+@on_both
 def test_an_unused_pool_and_a_closed_one_can_be_operated(shared_database: str):
-    pool = ElasticPool(Connects(shared_database))
+    pool = pool_on(Connects(shared_database))
     pool.drain()
-    assert pool.pause(0) == ()
+    assert done(pool.pause(0)) == ()
     pool.resume()
     pool.resize(1, 3)
     assert pool.stats().size == 0
-    assert pool.close() == ()
+    assert done(pool.close()) == ()
     pool.drain()
     pool.resize(2, 4)
     pool.resume()
-    assert pool.pause(0) == ()
+    assert done(pool.pause(0)) == ()
     assert pool.stats().size == 0
     with pytest.raises(PoolClosedError):
         pool.connect()

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 
-import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
@@ -17,15 +16,16 @@ from dbkit.pool.errors import PoolTimeoutError
 from .helpers import (
     QUIET,
     Connects,
-    Task,
     at_rest,
     engine_on,
     eventually,
     in_line,
     locked,
+    operational_error,
     refused,
     wrong_password,
 )
+from .runtimes import Flag, Task, done, on_both
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def up(own: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
         own.start_again()
 
 
+@on_both
 def test_a_pool_that_never_connected_fails_at_once(up: EmbeddedPostgres):
     up.stop()
     with engine_on(up.url(), **QUIET | {"pool_timeout": 60}) as engine:
@@ -53,7 +54,7 @@ def test_a_pool_that_never_connected_fails_at_once(up: EmbeddedPostgres):
             with pytest.raises(exc.OperationalError) as caught:
                 engine.connect()
             assert time.monotonic() - began < 5
-            assert isinstance(caught.value.orig, psycopg2.OperationalError)
+            assert isinstance(caught.value.orig, operational_error())
             assert not isinstance(caught.value, PoolTimeoutError)
         up.start_again()
         with engine.connect() as connection:
@@ -80,10 +81,11 @@ def test_a_borrower_of_an_invalidated_connection_does_not_connect_itself(shared_
         assert connecting != [threading.get_ident()]
 
 
+@on_both
 def test_a_pool_that_has_worked_rides_out_a_restart(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"min_size": 4, "max_size": 4, "pool_timeout": 60}) as engine:
-        engine.pool.warm_up()
-        enough = threading.Event()
+        done(engine.pool.warm_up())
+        enough = Flag()
         borrowed_after = [0] * 16
         back_at = [float("inf")]
 
@@ -115,6 +117,7 @@ def test_a_pool_that_has_worked_rides_out_a_restart(up: EmbeddedPostgres):
         assert engine.pool.stats().timeouts == 0
 
 
+@on_both
 def test_without_patience_an_outage_fails_at_once(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"reconnect_timeout": 0, "pool_timeout": 60}) as engine:
         with engine.connect():
@@ -127,9 +130,10 @@ def test_without_patience_an_outage_fails_at_once(up: EmbeddedPostgres):
         assert time.monotonic() - began < 5
 
 
+@on_both
 def test_an_outage_that_outlasts_the_borrower_is_named_in_its_timeout(up: EmbeddedPostgres):
     with engine_on(up.url(), **QUIET | {"pool_timeout": 0.3}) as engine:
-        engine.pool.warm_up(10)
+        done(engine.pool.warm_up(10))
         held = None
         while held is None:
             try:
@@ -143,6 +147,7 @@ def test_an_outage_that_outlasts_the_borrower_is_named_in_its_timeout(up: Embedd
             engine.connect()
 
 
+@on_both
 def test_a_password_that_no_longer_fits_reaches_the_borrower_at_once(up: EmbeddedPostgres):
     up.execute("DROP ROLE IF EXISTS clerk")
     up.execute("CREATE ROLE clerk LOGIN PASSWORD 'first'")
@@ -160,6 +165,7 @@ def test_a_password_that_no_longer_fits_reaches_the_borrower_at_once(up: Embedde
             assert connection.scalar(text("SELECT current_user")) == "clerk"
 
 
+@on_both
 def test_during_an_outage_one_probe_at_a_time(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 5, "pool_timeout": 60}) as engine:
@@ -180,6 +186,7 @@ def test_during_an_outage_one_probe_at_a_time(shared_database: str):
         assert engine.pool.stats().timeouts == 0
 
 
+@on_both
 def test_a_permanent_error_in_the_middle_of_an_outage_is_told(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
@@ -193,6 +200,7 @@ def test_a_permanent_error_in_the_middle_of_an_outage_is_told(shared_database: s
             task.outcome()
 
 
+@on_both
 def test_patience_ends(shared_database: str):
     connects = Connects(shared_database)
     numbers = QUIET | {"max_size": 1, "pool_timeout": 60, "reconnect_timeout": 0.3}
@@ -204,6 +212,7 @@ def test_patience_ends(shared_database: str):
         assert engine.pool.stats().open_failures >= 2
 
 
+@on_both
 def test_a_borrower_that_comes_in_a_long_outage_has_the_server_tried_soon(
     shared_database: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -212,7 +221,7 @@ def test_a_borrower_that_comes_in_a_long_outage_has_the_server_tried_soon(
     connects = Connects(shared_database)
     numbers = QUIET | {"min_size": 1, "max_size": 1, "pool_timeout": 60}
     with engine_on(shared_database, creator=connects, **numbers) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         connects.error = refused
         engine.raw_connection().invalidate()  # refilling fails
         eventually(lambda: engine.pool.stats().open_failures == 1 and engine.pool.stats().opening == 0)

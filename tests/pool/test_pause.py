@@ -11,20 +11,8 @@ from sqlalchemy import exc, text
 
 from dbkit.pool.errors import PoolClosedError, PoolTimeoutError
 
-from .helpers import (
-    QUIET,
-    Admin,
-    Borrower,
-    Connects,
-    Task,
-    at_rest,
-    engine_on,
-    eventually,
-    in_line,
-    locked,
-    pid_of,
-    unique,
-)
+from .helpers import QUIET, Admin, Borrower, Connects, at_rest, engine_on, eventually, in_line, locked, pid_of, unique
+from .runtimes import Flag, Task, done, on_both, sleep
 from .test_operations import borrowed, crowd
 
 
@@ -34,19 +22,21 @@ def is_paused(pool: Any) -> bool:
         return bool(ledger.paused)
 
 
+@on_both
 def test_a_quiet_pool_is_paused_at_once(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         with engine.connect():
             pass
-        assert engine.pool.pause(60) == ()
+        assert done(engine.pool.pause(60)) == ()
         assert engine.pool.stats().idle == 1  # PAUSE closes nothing
 
 
+@on_both
 def test_borrowers_wait_and_are_served_in_order_after_it(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         with engine.connect() as connection:
             pid = pid_of(connection)
-        assert engine.pool.pause() == ()
+        assert done(engine.pool.pause()) == ()
         served: list[int] = []
 
         def borrow(number: int) -> None:
@@ -66,6 +56,7 @@ def test_borrowers_wait_and_are_served_in_order_after_it(shared_database: str):
         assert served == list(range(6))
 
 
+@on_both
 @pytest.mark.parametrize("waiters", [0, 2])
 def test_it_waits_for_what_is_out_and_no_longer(shared_database: str, waiters: int):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -84,24 +75,26 @@ def test_it_waits_for_what_is_out_and_no_longer(shared_database: str, waiters: i
             borrower.give_back()
 
 
+@on_both
 def test_it_names_who_still_holds_something(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3}) as engine:
         with borrowed(engine.pool, 2):
-            found = engine.pool.pause(0.05)
+            found = done(engine.pool.pause(0.05))
             assert {holder.thread for holder in found} == {"holder-0", "holder-1"}
             assert all(holder.seconds >= 0.05 for holder in found)
-            assert engine.pool.pause(0) != ()
-        assert engine.pool.pause(60) == ()  # pausing again waits again
+            assert done(engine.pool.pause(0)) != ()
+        assert done(engine.pool.pause(60)) == ()  # pausing again waits again
         engine.pool.resume()
         with engine.connect():  # two pauses, one resume
             pass
 
 
+@on_both
 def test_a_timeout_says_that_the_pool_is_paused(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 0.05}) as engine:
         engine.pool.resize(min_size=1)
-        engine.pool.warm_up(10)
-        engine.pool.pause()
+        done(engine.pool.warm_up(10))
+        done(engine.pool.pause())
         with pytest.raises(
             PoolTimeoutError, match=r"1 idle.* The pool is paused; resume\(\) serves the line\."
         ) as caught:
@@ -113,12 +106,13 @@ def test_a_timeout_says_that_the_pool_is_paused(shared_database: str):
             pass
 
 
+@on_both
 def test_while_sixteen_work(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 4, "pool_timeout": 60}) as engine:
         with crowd(engine) as working:
             for _ in range(10):
                 working.moves_on()
-                assert engine.pool.pause(60) == ()
+                assert done(engine.pool.pause(60)) == ()
                 before = sum(working.done)
                 stats = engine.pool.stats()
                 assert (stats.in_use, stats.waiting <= 16) == (0, True)
@@ -129,16 +123,18 @@ def test_while_sixteen_work(shared_database: str):
         at_rest(engine.pool, in_use=0, waiting=0)
 
 
+@on_both
 def test_with_as_many_connections_as_threads(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 4, "pool_timeout": 60}) as engine:
         with crowd(engine, 4) as working:
             for _ in range(20):
                 working.moves_on()
-                assert engine.pool.pause(60) == ()
+                assert done(engine.pool.pause(60)) == ()
                 in_line(engine.pool, 4)
                 engine.pool.resume()
 
 
+@on_both
 def test_who_resumes_ends_the_pause_of_another(shared_database: str):
     with engine_on(shared_database, **QUIET) as engine:
         with borrowed(engine.pool, 1):
@@ -173,7 +169,7 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
 
                 interrupting = Task(interrupt)
                 with pytest.raises(Alarm):
-                    engine.pool.pause(60)
+                    done(engine.pool.pause(60))
                 interrupting.outcome()
         finally:
             signal.signal(signal.SIGALRM, previous)
@@ -185,12 +181,13 @@ def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(shared_database: str):
             pass
 
 
+@on_both
 def test_a_paused_pool_may_be_resized_and_drained(shared_database: str, admin: Admin):
     name = unique("paused")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 2, "max_size": 2}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         old = admin.pids(name)
-        engine.pool.pause()
+        done(engine.pool.pause())
         engine.pool.resize(min_size=3, max_size=3)
         engine.pool.drain()
         eventually(lambda: len(admin.pids(name) - old) == 3 and not admin.pids(name) & old)
@@ -199,19 +196,21 @@ def test_a_paused_pool_may_be_resized_and_drained(shared_database: str, admin: A
             pass
 
 
+@on_both
 def test_a_connect_under_way_waits_for_the_resume(shared_database: str):
     connects = Connects(shared_database)
     with engine_on(shared_database, creator=connects, **QUIET | {"max_size": 1, "pool_timeout": 60}) as engine:
         connects.gate.clear()
         borrower = Borrower(engine.pool)
         eventually(lambda: connects.under_way == 1)
-        assert engine.pool.pause(60) == ()
+        assert done(engine.pool.pause(60)) == ()
         connects.gate.set()
         at_rest(engine.pool, idle=1, waiting=1)
         engine.pool.resume()
         borrower.give_back()
 
 
+@on_both
 def test_closing_a_paused_pool(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
         with borrowed(engine.pool, 1):
@@ -227,6 +226,7 @@ def test_closing_a_paused_pool(shared_database: str):
         assert pausing.outcome() == closing.outcome() == ()
 
 
+@on_both
 def test_disposing_of_a_paused_engine(shared_database: str, admin: Admin):
     name = unique("disposed")
     with engine_on(shared_database, name=name, **QUIET | {"max_size": 2, "pool_timeout": 60}) as engine:
@@ -248,15 +248,17 @@ def test_disposing_of_a_paused_engine(shared_database: str, admin: Admin):
         paused.dispose()
 
 
+@on_both
 def test_pausing_and_resuming_from_many_threads(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 3, "pool_timeout": 60}) as engine:
         with crowd(engine, 6) as working:
-            enough = threading.Event()
+            enough = Flag()
 
             def meddle() -> None:
                 while not enough.is_set():
-                    engine.pool.pause(0.01)
+                    done(engine.pool.pause(0.01))
                     engine.pool.resume()
+                    sleep(0)
 
             meddlers = [Task(meddle) for _ in range(3)]
             working.moves_on()

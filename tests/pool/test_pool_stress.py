@@ -14,7 +14,8 @@ from sqlalchemy import exc
 
 from dbkit.pool.errors import PoolTimeoutError
 
-from .helpers import QUIET, Admin, Connects, Task, at_rest, engine_on, eventually, refused, unique
+from .helpers import QUIET, Admin, Connects, at_rest, engine_on, eventually, refused, unique
+from .runtimes import Task
 
 SECONDS = 3 * float(os.environ.get("DBKIT_STRESS", "1"))
 MOST = 6

@@ -16,6 +16,7 @@ from dbkit.errors import SettingsError
 from dbkit.pool.elastic import ElasticPool
 
 from .helpers import QUIET, Admin, at_rest, engine_on, eventually, pid_of, sqlalchemy_url, unique
+from .runtimes import on_both, on_each_runtime
 
 ONE = QUIET | {"max_size": 1}
 
@@ -67,6 +68,7 @@ def role(server: EmbeddedPostgres) -> Iterator[str]:
     server.execute("DROP ROLE left_behind_role")
 
 
+@on_both
 def test_discard_leaves_nothing(shared_database: str, role: str):
     with on_one_backend(shared_database, reset="discard") as engine:
         clean = what_is_left(engine)
@@ -77,6 +79,7 @@ def test_discard_leaves_nothing(shared_database: str, role: str):
         assert clean | {"tables": 0, "locks": 0, "channels": [], "statements": 0} == clean
 
 
+@on_both
 def test_the_default_leaves_it_all_as_sqlalchemy_does(shared_database: str, role: str):
     with on_one_backend(shared_database) as engine:
         with engine.connect() as connection:
@@ -96,6 +99,7 @@ def test_the_default_leaves_it_all_as_sqlalchemy_does(shared_database: str, role
         assert what_is_left(engine)["timeout"] == "12345ms"
 
 
+@on_each_runtime
 def test_an_uncommitted_transaction_is_rolled_back_first(shared_database: str):
     with on_one_backend(shared_database, reset="discard") as engine:
         with engine.connect() as connection:
@@ -131,6 +135,7 @@ def test_the_connections_mode_is_as_before(shared_database: str, isolation_level
             assert found[0][2] == isolation_level
 
 
+@on_both
 def test_one_borrowers_isolation_level_is_not_the_next_ones(shared_database: str):
     with on_one_backend(shared_database, reset="discard") as engine:
         for options in ({"isolation_level": "AUTOCOMMIT"}, {"isolation_level": "SERIALIZABLE"}):
@@ -141,6 +146,7 @@ def test_one_borrowers_isolation_level_is_not_the_next_ones(shared_database: str
                 assert not connection.connection.driver_connection.autocommit
 
 
+@on_both
 def test_a_connect_time_option_survives(shared_database: str):
     given = {"options": "-c statement_timeout=4321"}
     with on_one_backend(shared_database, reset="discard", connect_args=given) as engine:
@@ -168,6 +174,7 @@ def test_the_drivers_encoding_and_the_servers_agree(shared_database: str):
                 assert connection.scalar(text("SELECT 'é' || chr(233)")) == "éé"
 
 
+@on_each_runtime
 def test_dates_are_read_on_a_server_with_a_date_style_of_its_own(server: EmbeddedPostgres, database: str):
     name = database.rpartition("/")[2]
     server.execute(f"ALTER DATABASE {name} SET DateStyle TO 'SQL, DMY'")
@@ -200,6 +207,7 @@ def test_a_failing_discard_costs_that_connection_only(shared_database: str, admi
             assert pid_of(connection) == pids[1]
 
 
+@on_each_runtime
 def test_a_dead_connection_is_not_kept(shared_database: str, admin: Admin):
     with engine_on(shared_database, reset="discard", **ONE) as engine:
         with engine.connect() as connection:
@@ -217,6 +225,7 @@ def test_a_bad_value_is_refused(shared_database: str, bad: Any):
     assert [fault.key for fault in caught.value.faults] == ["reset"]
 
 
+@on_each_runtime
 def test_it_is_carried_to_the_engines_next_pool(shared_database: str):
     with engine_on(shared_database, reset="discard", **ONE) as engine:
         engine.dispose()

@@ -12,7 +12,8 @@ from dbkit.pool import driver, holders
 from dbkit.pool.errors import PoolTimeoutError
 from dbkit.pool.holders import MOMENT, SharedReport
 
-from .helpers import QUIET, Borrower, Task, engine_on, eventually, in_line
+from .helpers import QUIET, Borrower, engine_on, eventually, in_line
+from .runtimes import Task
 
 
 class Reports:

@@ -17,7 +17,8 @@ from dbkit.runtime.deadlines import Deadline
 from dbkit.runtime.deadlines import current as current_deadline
 
 from .every_line import Double
-from .helpers import QUIET, Recorder, Task, at_rest, eventually, in_line, locked, stale
+from .helpers import QUIET, Recorder, at_rest, eventually, in_line, locked, stale
+from .runtimes import Task
 
 
 class Mortal(Double):

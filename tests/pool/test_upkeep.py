@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2
 import pytest
 from sqlalchemy import create_engine
 
@@ -19,25 +18,26 @@ from dbkit.pool.errors import PoolTimeoutError
 from dbkit.runtime import background
 from dbkit.runtime.background import Clock
 from dbkit.runtime.bell import Bell
-from dbkit.runtime.threads import ThreadRuntime
 
 from .helpers import (
     QUIET,
     Admin,
     Connects,
-    Task,
     at_rest,
     count_pings,
     engine_on,
     eventually,
     locked,
+    operational_error,
     pid_of,
+    pool_on,
     refused,
     slot_of,
     sqlalchemy_url,
     unique,
     wrong_password,
 )
+from .runtimes import Task, done, on_both, on_each_runtime, pool_class
 
 
 def surplus(pool: Any, count: int) -> None:
@@ -47,6 +47,7 @@ def surplus(pool: Any, count: int) -> None:
         connection.close()
 
 
+@on_each_runtime
 def test_a_surplus_shrinks_to_the_minimum(shared_database: str, admin: Admin):
     name = unique("shrink")
     with engine_on(shared_database, name=name, **QUIET | {"min_size": 2, "max_size": 6, "max_idle": 0.2}) as engine:
@@ -59,6 +60,7 @@ def test_a_surplus_shrinks_to_the_minimum(shared_database: str, admin: Admin):
         assert engine.pool.stats().opens == 6  # the two left are the same ones
 
 
+@on_both
 def test_what_is_used_is_not_shrunk(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 0, "max_size": 3, "max_idle": 0.3}) as engine:
         surplus(engine.pool, 3)
@@ -68,13 +70,15 @@ def test_what_is_used_is_not_shrunk(shared_database: str):
         at_rest(engine.pool, size=0)
 
 
+@on_both
 def test_an_unused_pool_opens_nothing(shared_database: str):
     connects = Connects(shared_database)
-    pool = ElasticPool(connects, min_size=3)
+    pool = pool_on(connects, min_size=3)
     assert pool.stats().size == 0
     assert connects.begun == 0
 
 
+@on_both
 def test_the_first_borrow_has_the_minimum_opened(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 4, "max_size": 5}) as engine:
         with engine.connect():
@@ -83,10 +87,11 @@ def test_the_first_borrow_has_the_minimum_opened(shared_database: str):
         assert engine.pool.stats().opens == 4
 
 
+@on_each_runtime
 def test_the_minimum_is_refilled_in_parallel(shared_database: str, admin: Admin):
     connects = Connects(shared_database, unique("refill"))
-    pool = ElasticPool(connects, **QUIET | {"min_size": 4, "max_size": 4, "keepalive": 0.2})
-    pool.warm_up()
+    pool = pool_on(connects, **QUIET | {"min_size": 4, "max_size": 4, "keepalive": 0.2})
+    done(pool.warm_up())
     before = admin.pids(connects.name)
     connects.gate.clear()
     connects.most = 0
@@ -98,6 +103,7 @@ def test_the_minimum_is_refilled_in_parallel(shared_database: str, admin: Admin)
     pool.dispose()
 
 
+@on_each_runtime
 def test_an_old_connection_retires_while_idle_and_is_replaced(shared_database: str):
     with engine_on(shared_database, **QUIET | {"min_size": 1, "max_size": 1, "max_lifetime": 0.3}) as engine:
         with engine.connect() as connection:
@@ -108,6 +114,7 @@ def test_an_old_connection_retires_while_idle_and_is_replaced(shared_database: s
             assert pid_of(connection) != pid
 
 
+@on_each_runtime
 def test_an_old_connection_that_is_out_retires_when_it_comes_back(shared_database: str):
     with engine_on(shared_database, **QUIET | {"max_size": 1, "max_lifetime": 0.1}) as engine:
         held = engine.raw_connection()
@@ -121,11 +128,12 @@ def test_an_old_connection_that_is_out_retires_when_it_comes_back(shared_databas
             assert pid_of(connection) != pid
 
 
+@on_both
 def test_lifetimes_are_spread_within_their_bounds(shared_database: str):
     lifetime = 1_000_000.0
     with engine_on(shared_database, **QUIET | {"min_size": 10, "max_size": 10, "max_lifetime": lifetime}) as engine:
         before = time.monotonic()
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         after = time.monotonic()
         with locked(engine.pool) as ledger:
             ends = sorted(slot.retire_at for slot in ledger.slots)
@@ -134,9 +142,10 @@ def test_lifetimes_are_spread_within_their_bounds(shared_database: str):
     assert ends[-1] <= after + lifetime
 
 
+@on_each_runtime
 def test_keepalive_pings_idle_connections_in_the_background(shared_database: str, admin: Admin):
     with engine_on(shared_database, **QUIET | {"min_size": 2, "max_size": 2, "keepalive": 0.1}) as engine:
-        engine.pool.warm_up()
+        done(engine.pool.warm_up())
         pinged = count_pings(engine)
         eventually(lambda: len(pinged) >= 6 and len(set(pinged)) == 2)
         stats = engine.pool.stats()
@@ -179,9 +188,9 @@ def test_no_thread_is_left_when_nothing_is_due(shared_database: str, clock: Coun
 
 
 def test_one_thread_keeps_time_for_all_pools(shared_database: str, clock: CountedClock):
-    pools = [ElasticPool(Connects(shared_database), min_size=1, keepalive=0.5) for _ in range(10)]
+    pools = [pool_on(Connects(shared_database), min_size=1, keepalive=0.5) for _ in range(10)]
     for pool in pools:
-        pool.warm_up()
+        done(pool.warm_up())
     eventually(lambda: clock.threads)
     assert len(clock.threads) == 1
     for pool in pools:
@@ -213,12 +222,13 @@ def test_a_pool_nobody_has_any_more_is_collected_and_its_connections_with_it(sha
     eventually(lambda: not admin.pids(name))
 
 
+@on_both
 def test_alarms_do_not_pile_up(shared_database: str, monkeypatch: pytest.MonkeyPatch):
     alarms: list[tuple[float, Callable[[], None]]] = []
-    monkeypatch.setattr(ThreadRuntime, "call_at", lambda _, when, ring: alarms.append((when, ring)))
+    monkeypatch.setattr(pool_class()._runtime_class, "call_at", lambda _, when, ring: alarms.append((when, ring)))
     connects = Connects(shared_database)
-    pool = ElasticPool(connects, **QUIET | {"min_size": 2, "max_size": 2, "keepalive": 1000})
-    pool.warm_up()
+    pool = pool_on(connects, **QUIET | {"min_size": 2, "max_size": 2, "keepalive": 1000})
+    done(pool.warm_up())
     at_rest(pool, idle=2)
     connects.error = refused
     held = pool.connect()
@@ -244,10 +254,11 @@ def test_alarms_do_not_pile_up(shared_database: str, monkeypatch: pytest.MonkeyP
     assert working <= 1
 
 
+@on_each_runtime
 def test_warm_up_opens_the_minimum_in_parallel(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
-    pool = ElasticPool(connects, **QUIET | {"min_size": 5, "max_size": 8})
+    pool = pool_on(connects, **QUIET | {"min_size": 5, "max_size": 8})
     warming = Task(pool.warm_up, 10)
     eventually(lambda: connects.under_way == 5)
     assert warming.is_alive()
@@ -256,44 +267,47 @@ def test_warm_up_opens_the_minimum_in_parallel(shared_database: str):
     stats = pool.stats()
     assert (stats.size, stats.idle, stats.waiting) == (5, 5, 0)
     assert connects.begun == connects.most == 5
-    pool.warm_up()  # again: nothing to do
+    done(pool.warm_up())  # again: nothing to do
     assert connects.begun == 5
     pool.dispose()
 
 
+@on_both
 def test_warm_up_counts_what_is_out(shared_database: str):
-    pool = ElasticPool(Connects(shared_database), **QUIET | {"min_size": 2, "max_size": 2})
+    pool = pool_on(Connects(shared_database), **QUIET | {"min_size": 2, "max_size": 2})
     with pool.connect():
-        pool.warm_up(10)
+        done(pool.warm_up(10))
         assert pool.stats().size == 2
         with pool.connect():
-            pool.warm_up(0)
+            done(pool.warm_up(0))
     pool.dispose()
 
 
+@on_both
 @pytest.mark.parametrize("error", [refused, wrong_password])
-def test_warm_up_raises_the_drivers_error_at_once(shared_database: str, error: Callable[[], psycopg2.OperationalError]):
+def test_warm_up_raises_the_drivers_error_at_once(shared_database: str, error: Callable[[], Exception]):
     connects = Connects(shared_database)
     connects.error = error
-    pool = ElasticPool(connects, **QUIET | {"min_size": 3})
+    pool = pool_on(connects, **QUIET | {"min_size": 3})
     began = time.monotonic()
-    with pytest.raises(psycopg2.OperationalError, match="connection to server"):
-        pool.warm_up(60)
+    with pytest.raises(operational_error(), match="connection to server"):
+        done(pool.warm_up(60))
     assert time.monotonic() - began < 5
     at_rest(pool, size=0, waiting=0)
     connects.error = None
-    pool.warm_up()
+    done(pool.warm_up())
     assert pool.stats().idle == 3
     pool.dispose()
 
 
+@on_both
 def test_warm_up_that_takes_too_long_says_so(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
-    pool = ElasticPool(connects, **QUIET | {"min_size": 2})
+    pool = pool_on(connects, **QUIET | {"min_size": 2})
     began = time.monotonic()
     with pytest.raises(PoolTimeoutError, match="2 opening"):
-        pool.warm_up(0.1)
+        done(pool.warm_up(0.1))
     assert time.monotonic() - began < 5
     assert pool.stats().waiting == 0
     connects.gate.set()
@@ -301,13 +315,14 @@ def test_warm_up_that_takes_too_long_says_so(shared_database: str):
     pool.dispose()
 
 
+@on_both
 def test_warm_up_names_its_own_timeout(shared_database: str):
     connects = Connects(shared_database)
     connects.gate.clear()
-    pool = ElasticPool(connects, **QUIET | {"min_size": 1, "timeout": 30})
+    pool = pool_on(connects, **QUIET | {"min_size": 1, "timeout": 30})
     try:
         with pytest.raises(PoolTimeoutError) as caught:
-            pool.warm_up(0.1)
+            done(pool.warm_up(0.1))
         assert "within timeout=0.1 s" in str(caught.value)
     finally:
         connects.gate.set()
