@@ -6,7 +6,7 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Final
@@ -201,6 +201,17 @@ class AsyncpgDriver(Driver):
         return int(status.split()[-1])
 
     # ---- the end
+
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        if connection._transaction is None or connection._connection._cancellations:
+            return None
+        return self._roll_back(connection)
+
+    async def _roll_back(self, connection: Any) -> None:
+        try:
+            await connection._transaction.rollback()
+        finally:
+            _forget_transaction(connection)
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))

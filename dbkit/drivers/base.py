@@ -265,14 +265,14 @@ class Driver:
 
     # ---- the end, of connections on an event loop
 
+    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
+        """The coroutine that ends the transaction; None where ``leave_transaction`` is to be called instead."""
+        return None
+
     def is_cut_off(self, connection: Any) -> bool:
         """Whether a statement is still under way, or its cancellation, though nobody waits for it any more; or the
         connection was lost by that. Nothing can be asked of it then."""
         return self.transaction(connection) in (Transaction.ACTIVE, Transaction.UNKNOWN)
-
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        """The coroutine that ends the transaction; None where ``leave_transaction`` is to be called instead."""
-        return None
 
     def end(self, connection: Any) -> None:
         """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
