@@ -91,6 +91,7 @@ def call(number: int, folder: str) -> Call:
     [
         ([LIBRARY, USERS, LIBRARY, USERS], [1, 3]),
         ([LIBRARY, "<string>", LIBRARY, USERS], [3]),  # SQLAlchemy's generated code
+        ([LIBRARY, "<string>", LIBRARY], [0, 1, 2]),
         ([USERS, "<string>", LIBRARY], [0, 1]),  # the user's own exec()
         ([LIBRARY, "<string>", USERS], [1, 2]),
         (["<string>", LIBRARY, USERS], [0, 2]),

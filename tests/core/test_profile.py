@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbkit.core.profile import EVERY, KEPT, Profile, Sample, Samples, profile_of
+from dbkit.core.profile import _SHOWN, EVERY, KEPT, Profile, Sample, Samples, profile_of
 
 
 def here() -> None:
@@ -61,6 +61,13 @@ def test_a_sample_that_is_out_counts_as_far_as_it_went() -> None:
     assert [use.out for use in samples.profile(5.0, [out]).uses] == [1]
 
 
+def test_one_that_is_out_alone_causes_all_the_waiting() -> None:
+    out = Sample(here.__code__, 1, None)
+    out.waited_before = 10.0
+    out.look(now=5.0, since=2.0, waited=14.0, in_use=1)
+    assert out.caused == 4.0
+
+
 def test_nobody_is_blamed_for_what_was_before() -> None:
     out = Sample(here.__code__, 1, None)
     out.look(now=5.0, since=2.0, waited=14.0, in_use=1)
@@ -111,6 +118,11 @@ def test_as_text_and_as_json() -> None:
     assert as_json["uses"][0]["endpoint"] == "GET /"
     assert as_json["worst"] == list(found.worst())
     assert as_json == json.loads(json.dumps(found.to_dict()))
+
+
+def test_a_long_table_says_how_many_it_leaves_out() -> None:
+    found = profile_of([sample(endpoint=f"GET /{number}") for number in range(_SHOWN + 3)], every=1, seconds=1)
+    assert repr(found).splitlines()[2 + _SHOWN] == "and 3 more"
 
 
 def test_nothing_yet() -> None:
