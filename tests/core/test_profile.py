@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,15 @@ def test_shares_and_quantiles() -> None:
     assert found.in_use == 100.0, "by Little's law: 5,100 s in 510 s, of one borrow in ten"
 
 
+def test_of_few_samples_the_quantile_is_the_next_higher_one() -> None:
+    found = profile_of([sample(held=float(n)) for n in (1, 2, 3)], every=1, seconds=1)
+    assert (found.uses[0].p50, found.uses[0].p95) == (2.0, 3.0)
+
+
+def test_nothing_was_held_for_any_time() -> None:
+    assert profile_of([sample(held=0.0)], every=1, seconds=1).uses[0].share == 0.0
+
+
 def test_those_who_make_others_wait_come_first() -> None:
     found = profile_of([sample(here, held=9), sample(there, held=1, caused=2)], every=64, seconds=1)
     assert [use.wait_caused for use in found.uses] == [128, 0]
@@ -50,6 +60,11 @@ def test_the_worst_lines_are_added_up_over_their_endpoints() -> None:
     found = profile_of(samples, every=1, seconds=1)
     assert len(found.uses) == 3
     assert [where.split()[0] for where in found.worst()] == ["here", "there"]
+
+
+def test_where_nobody_waited_the_worst_hold_longest_over_all_their_endpoints() -> None:
+    samples = [sample(here, held=1, endpoint=name) for name in "ab"] + [sample(there, held=1.5)]
+    assert [where.split()[0] for where in profile_of(samples, every=1, seconds=1).worst()] == ["here", "there"]
 
 
 def test_a_sample_that_is_out_counts_as_far_as_it_went() -> None:
@@ -120,9 +135,17 @@ def test_as_text_and_as_json() -> None:
     assert as_json == json.loads(json.dumps(found.to_dict()))
 
 
-def test_a_long_table_says_how_many_it_leaves_out() -> None:
-    found = profile_of([sample(endpoint=f"GET /{number}") for number in range(_SHOWN + 3)], every=1, seconds=1)
-    assert repr(found).splitlines()[2 + _SHOWN] == "and 3 more"
+@pytest.mark.parametrize(("more", "said"), [(0, False), (3, True)])
+def test_a_long_table_says_how_many_it_leaves_out(more: int, said: bool) -> None:
+    found = profile_of([sample(endpoint=f"GET /{number}") for number in range(_SHOWN + more)], every=1, seconds=1)
+    assert (repr(found).splitlines()[2 + _SHOWN] == f"and {more} more") is said
+
+
+def test_times_and_columns() -> None:
+    found = profile_of([sample(here, held=1.0), sample(there, held=0.0625)], every=1, seconds=1)
+    head, *rows = repr(found).splitlines()[1:4]
+    assert [row.split()[4:6] for row in rows] == [["1.00", "s"], ["62.5", "ms"]]
+    assert {row.index(name + " (") for row, name in zip(rows, ("here", "there"), strict=True)} == {head.index("where")}
 
 
 def test_nothing_yet() -> None:
