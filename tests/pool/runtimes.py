@@ -143,12 +143,13 @@ class Task:
         self.error: BaseException | None = None
         self._carrier: threading.Thread | asyncio.Task[None]
         if in_greenlet():
-            self._carrier = asyncio.get_running_loop().create_task(greenlet_spawn(self._run), name=name)
+            self._carrier = asyncio.get_running_loop().create_task(greenlet_spawn(self.run), name=name)
         else:
-            self._carrier = threading.Thread(target=self._run, name=name, daemon=True)
+            self._carrier = threading.Thread(target=self.run, name=name, daemon=True)
             self._carrier.start()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Do it, where it is carried."""
         try:
             self.result = done(self._work(*self._given))
         except BaseException as error:
