@@ -64,9 +64,17 @@ SLOW = (
 )
 """Tests with servers of their own, and tests that take long on purpose."""
 
+USES_OF_THE_RUNTIME = (
+    *(f"tests/pool/test_{name}.py" for name in ("interrupt", "interrupting", "leaks", "slots_on_doubles", "own_call")),
+    *(f"tests/session/test_{name}.py" for name in ("deadlines", "frozen_server")),
+    *(f"tests/credentials/test_{name}.py" for name in ("pace", "aws")),
+    "tests/drivers/test_bounded.py",
+)
+"""Tests of what only shows where it is used: waits with an end, Ctrl-C, deadlines, stacks, addresses, certificates."""
+
 GROUPS = (
     Group("core", ("dbkit/core",), ("tests/core",)),
-    Group("runtime", ("dbkit/runtime",), ("tests/runtime",), ASYNCIO),
+    Group("runtime", ("dbkit/runtime",), ("tests/runtime", *USES_OF_THE_RUNTIME), ASYNCIO),
     Group("pool", ("dbkit/pool",), ("tests/pool",), (*ASYNCIO, *SLOW)),
     Group("session", ("dbkit/session",), ("tests/session", "tests/query", "tests/manager/test_scopes.py"), ASYNCIO),
     Group("drivers", ("dbkit/drivers",), ("tests/drivers", "tests/session", "tests/query"), ASYNCIO),
