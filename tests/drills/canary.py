@@ -109,7 +109,7 @@ class Canary:
         """Within the block every logger says all it can, and this hears it, wherever it goes; and it sees errors."""
         loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
         before = [(one, one.level) for one in (logging.root, *loggers)]
-        pass_on = logging.Logger.callHandlers
+        pass_on, names_threads = logging.Logger.callHandlers, logging.logThreads
 
         def hear_and_pass_on(logger: logging.Logger, record: logging.LogRecord) -> None:
             self.hear(record)
@@ -117,6 +117,9 @@ class Canary:
 
         for one, _ in before:
             one.setLevel(logging.DEBUG if one is logging.root else logging.NOTSET)
+        # A record made by a finalizer as its thread ends would ask for the thread; Python 3.13 would make up one then,
+        # and keep it for ever.
+        logging.logThreads = False
         logging.Logger.callHandlers = hear_and_pass_on  # type: ignore[method-assign]
         _WATCHING.append(self.examine)
         try:
@@ -124,6 +127,7 @@ class Canary:
         finally:
             _WATCHING.remove(self.examine)
             logging.Logger.callHandlers = pass_on  # type: ignore[method-assign]
+            logging.logThreads = names_threads
             for one, level in before:
                 one.setLevel(level)
 
