@@ -50,7 +50,7 @@ def test_a_storm_of_cancellations(run, driver: str, shared_database: str, admin:
         await eventually(lambda: engine.pool.stats().in_use == engine.pool.stats().opening == 0)
         stats = engine.pool.stats()
         assert (stats.waiting, stats.idle) == (0, stats.size)
-        assert sessions(admin, engine) <= 8
+        await eventually(lambda: sessions(admin, engine) <= 8)  # a closed one is gone a moment later at the server
         await borrow()  # it may have to open one: the storm has closed some
         assert await awaits_of_one() == before
         await engine.dispose()
