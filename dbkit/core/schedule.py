@@ -11,14 +11,14 @@ import math
 
 
 class Alarm:
-    """The rings that were asked for and have not come yet. Safe to use from any thread."""
+    """The rings that were asked for and have not come yet. Safe to use from any thread; the rings come on one."""
 
-    __slots__ = ("_early", "_pending")
+    __slots__ = ("_pending", "_rung")
 
     def __init__(self) -> None:
         self._pending: set[float] = set()
-        self._early: set[float] = set()
-        """Rings that came before it was noted that they were asked for: the clock may be that quick."""
+        self._rung = -math.inf
+        """The latest ring that came: one that is noted only now, for no later moment, came before, or comes at once."""
 
     def wants(self, due: float) -> bool:
         """Whether the clock must be asked to ring at ``due``: no earlier ring is on its way."""
@@ -27,15 +27,10 @@ class Alarm:
     def asked(self, due: float) -> None:
         """The clock was asked to ring at ``due``."""
         self._pending.add(due)
-        self._match(due, self._early)
+        if due <= self._rung:
+            self._pending.discard(due)
 
     def rang(self, due: float) -> None:
         """The ring of ``due`` came."""
-        self._early.add(due)
-        self._match(due, self._pending)
-
-    def _match(self, due: float, others: set[float]) -> None:
-        """Forget a ring that was asked for and came. Each side adds its own first, so one of them sees both."""
-        if due in others:
-            self._pending.discard(due)
-            self._early.discard(due)
+        self._rung = max(self._rung, due)
+        self._pending.discard(due)

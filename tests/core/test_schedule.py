@@ -80,3 +80,15 @@ def test_a_ring_that_came_before_it_was_noted_is_not_waited_for():
     assert not alarm.wants(30.0)
     alarm.rang(20.0)
     assert alarm.wants(30.0)
+
+
+def test_a_ring_that_was_asked_for_twice_and_comes_twice_leaves_nothing_behind():
+    """Two borrowers may ask for the same one; and an upkeep that was struck is rung for once more."""
+    alarm = Alarm()
+    for _ in range(2):
+        alarm.asked(5.0)
+    for _ in range(3):
+        alarm.rang(5.0)
+    alarm.asked(20.0)
+    assert not alarm.wants(30.0)
+    assert alarm.wants(10.0)
