@@ -58,18 +58,16 @@ class AsyncpgDriver(Driver):
         for given in one_by_one(arguments(params)):
             try:
                 connection = dbapi.connect(**given)
-            except Exception as error:
-                if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
-                    if isinstance(error, asyncpg.PostgresError):
-                        raise _refused(dbapi, error) from error
-                    raise
+            except Exception as error:  # noqa: BLE001 - raised below
                 failure = error
+                if not any(isinstance(each, _THE_NEXT_MAY_DO) for each in (error, error.__cause__)):
+                    break
             else:
                 keep_alive(connection._connection._transport.get_extra_info("socket"), params)
                 return connection
+        assert failure is not None, "there is one host at least"
         if isinstance(failure, OSError):  # a timeout too; SQLAlchemy leaves these as they are
             raise dbapi.OperationalError(str(failure) or "the server did not answer in time", failure) from failure
-        assert failure is not None, "there is one host at least"
         if isinstance(failure, asyncpg.PostgresError):
             raise _refused(dbapi, failure) from failure
         raise failure
