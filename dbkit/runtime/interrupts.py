@@ -108,7 +108,7 @@ class _Listener:
 
     def _run(self) -> None:
         while True:
-            numbers, stamps, _, _ = self._ears.recvmsg(64, 64)
+            numbers, stamps = _hear(self._ears)
             if not numbers:
                 return
             if signal.SIGINT in numbers and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -121,6 +121,13 @@ def _stamping_pair() -> tuple[socket.socket, socket.socket]:
     with suppress(OSError):
         ears.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     return ears, mouth
+
+
+def _hear(ears: socket.socket) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+    if sys.platform != "linux":
+        return ears.recv(64), []
+    numbers, stamps, _, _ = ears.recvmsg(64, 64)
+    return numbers, stamps
 
 
 def _moment(stamps: list[tuple[int, int, bytes]]) -> float:
