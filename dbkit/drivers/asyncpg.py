@@ -6,7 +6,7 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Final
@@ -120,13 +120,25 @@ class AsyncpgDriver(Driver):
     # ---- how the connection behaves
 
     def state(self, connection: Any) -> object:
-        return *_modes(connection), connection._connection.get_settings().client_encoding
+        return _modes(connection), connection._connection.get_settings().client_encoding
 
     def behaves_as(self, connection: Any, state: Any) -> bool:
         return bool(self.state(connection) == state)
 
+    def is_untouched(self, connection: Any, state: Any) -> bool:
+        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout.
+        raw = connection._connection
+        if connection._transaction is not None or raw._cancellations or raw.is_closed():
+            return False
+        protocol, (modes, encoding) = raw._protocol, state
+        return bool(
+            not protocol.is_in_transaction()
+            and _modes(connection) == modes
+            and protocol.get_settings().client_encoding == encoding
+        )
+
     def set_state(self, connection: Any, state: Any) -> None:
-        level, setting, connection.readonly, connection.deferrable, encoding = state
+        (level, setting, connection.readonly, connection.deferrable), encoding = state
         connection.isolation_level, connection._isolation_setting = level, setting
         if connection._connection.get_settings().client_encoding != encoding:
             await_only(connection._connection.execute(f"SET client_encoding TO '{encoding}'"))
@@ -200,16 +212,14 @@ class AsyncpgDriver(Driver):
 
     # ---- the end
 
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        if connection._transaction is None or connection._connection._cancellations:
+    def rolling_back(self, connection: Any) -> Awaitable[object] | None:
+        raw = connection._connection
+        if connection._transaction is None or raw._cancellations:
             return None
-        return self._roll_back(connection)
-
-    async def _roll_back(self, connection: Any) -> None:
-        try:
-            await connection._transaction.rollback()
-        finally:
-            _forget_transaction(connection)
+        raw._top_xact = None  # both forget it as by their own rollback; the server's word is what counts from here on
+        _forget_transaction(connection)
+        rollback: Awaitable[object] = raw.execute("ROLLBACK")
+        return rollback
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))
