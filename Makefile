@@ -30,7 +30,7 @@ serve: $(READY)  ## the same shop as a FastAPI application, with the live page o
 	$(BIN)/python -m examples.movies.serve $(ARGS)
 
 test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)  # most tests wait for a server or a program
 
 drills: $(READY)  ## break servers and networks under the pools (LONG=1: all rounds, half an hour)
 	$(if $(LONG),DBKIT_DRILLS=long )$(BIN)/python -m pytest -n 0 --timeout 1800 tests/drills $(ARGS)

@@ -16,8 +16,8 @@ MOST = by_form(
     short={"memory": 2_500, "threads": 2, "descriptors": 5, "objects": 1_250},
     long={"memory": 10_000, "threads": 2, "descriptors": 20, "objects": 5_000},
 )
-"""What the later two thirds may add. Memory in kB. The short form is for what grows with every piece of work, and allows
-little; what grows too slowly for it is the long form's to see."""
+"""What the later two thirds may add. Memory in kB. The short form is for what grows with every piece of work, and it
+allows little; what grows too slowly for it is the long form's to see."""
 
 WHY_ALONE = (
     "most of the mix (deadlines, drain, resize, holders, leak reports, a use after a fork) is nothing that they offer"
