@@ -253,7 +253,7 @@ def _run_once(items: list[pytest.Item], paths: list[str], server: EmbeddedPostgr
         _run(item, items[number + 1] if number + 1 < len(items) else None)
         took = time.monotonic() - began
         if item.session.testsfailed == failed:
-            seen = {"test": item.nodeid, "seconds": took, "reaches": [function.label for function in list(reached)]}
+            seen = {"test": item.nodeid, "seconds": took, "reaches": [function.label for function in reached.found()]}
             with file.open("a") as found:
                 found.write(json.dumps(seen) + "\n")
 
