@@ -14,6 +14,7 @@ import pytest
 import uvloop
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from dbkit.runtime import loop_clock
 from dbkit.runtime.loop import LoopRuntime
 from dbkit.runtime.threads import ThreadRuntime
 
@@ -121,6 +122,19 @@ def test_a_wait_that_is_over_costs_no_more_than_its_time(run: Run, runtime: Loop
         began = time.monotonic()
         assert not waiter.wait(0.1)
         assert time.monotonic() - began >= 0.1
+
+    run(body)
+
+
+def test_a_wait_that_is_over_leaves_no_limit_behind(run: Run, runtime: LoopRuntime, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop_clock, "MANY", 5)
+
+    def body() -> None:
+        waiter = runtime.waiter(time.monotonic(), 1, None)
+        for _ in range(30):
+            asyncio.get_running_loop().call_soon(waiter.wake)
+            assert waiter.wait(PATIENCE)
+        assert len(runtime.clock._heap) < 10
 
     run(body)
 
