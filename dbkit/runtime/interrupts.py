@@ -87,8 +87,7 @@ class _Listener:
             self._stands_back = True
             return
         if before not in (-1, ours):
-            self._stands_back = True
-            signal.set_wakeup_fd(before)
+            self._stands_back = _put_back(before)
 
     def leave(self) -> None:
         """Have no signals written to us any more."""
@@ -97,7 +96,7 @@ class _Listener:
         except ValueError:
             return
         if before not in (-1, self._mouth.fileno()):
-            signal.set_wakeup_fd(before)
+            _put_back(before)
 
     def close(self) -> None:
         """Leave, and close both ends: in a forked child, where no thread reads."""
@@ -113,6 +112,15 @@ class _Listener:
                 return
             if signal.SIGINT in numbers and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 _tell_all(_moment(stamps))
+
+
+def _put_back(descriptor: int) -> bool:
+    """Have signals written to this descriptor, which was there before us. False if its owner has closed it."""
+    try:
+        signal.set_wakeup_fd(descriptor)
+    except (OSError, ValueError):  # its number may be that of a file by now
+        return False
+    return True
 
 
 def _stamping_pair() -> tuple[socket.socket, socket.socket]:

@@ -55,7 +55,7 @@ class LoopClock:
         limit[0] = None  # it keeps nothing alive
         self._given_up += 1
         if self._given_up > MANY and self._given_up * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2][0] is not None]
+            self._heap[:] = [entry for entry in self._heap if entry[2][0] is not None]
             heapify(self._heap)
             self._given_up = 0
 
@@ -76,5 +76,5 @@ class LoopClock:
                 self._given_up = max(0, self._given_up - 1)
             else:
                 strike()
-        if heap and self._heap[0][0] < self._next:
-            self._set(self._heap[0][0])
+        if heap and heap[0][0] < self._next:
+            self._set(heap[0][0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import greenlet_spawn
@@ -57,9 +58,17 @@ def _calls(task: asyncio.Task[Any]) -> tuple[Call, ...]:
             if frame.f_code is greenlet_spawn.__code__:
                 calls += reversed(_calls_in_greenlet(waits))
         waits = (
-            getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None) or getattr(waits, "gi_yieldfrom", None)
+            getattr(waits, "cr_await", None)
+            or getattr(waits, "ag_await", None)
+            or getattr(waits, "gi_yieldfrom", None)
+            or _generator_of(waits)
         )
     return tuple(reversed(calls))
+
+
+def _generator_of(step: object) -> AsyncGeneratorType[Any, Any] | None:
+    """The asynchronous generator that this awaitable is a step of, which it has no name for; None if it is no step."""
+    return next((one for one in gc.get_referents(step) if isinstance(one, AsyncGeneratorType)), None)
 
 
 def _calls_in_greenlet(spawned: Any) -> tuple[Call, ...]:

@@ -259,6 +259,8 @@ def _through_sqlalchemy(engine: Engine, run: Callable[[Connection], CursorResult
                 result = detached(executed)
         except Exception as error:
             if executed is None or alone is None or not alone.committed:
+                if isinstance(error, engine.dialect.loaded_dbapi.Error):  # of `alone`'s, which SQLAlchemy did not see
+                    connection._handle_dbapi_exception(error, None, None, None, None)
                 raise
             cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
             sent = executed.context

@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
+from sqlalchemy.util import greenlet_spawn
+
+from dbkit.drivers import for_dialect
+from dbkit.drivers.base import Driver
 
 from ..pool.runtimes import loop_runner
 
@@ -30,3 +35,37 @@ def run(new_loop: Callable[[], asyncio.AbstractEventLoop] | None) -> Iterator[Ca
     with loop_runner(new_loop) as found:
         yield found
         gc.collect()
+
+
+@pytest.fixture
+def made(driver: str) -> Driver:
+    """The driver."""
+    name = {"psycopg": "psycopg_async"}.get(driver, driver)
+    dialect: Any = make_url(f"postgresql+{name}://").get_dialect()
+    return for_dialect(dialect())
+
+
+@pytest.fixture
+def params(shared_database: str) -> dict[str, Any]:
+    """libpq's parameters of the shared database."""
+    url = make_url(shared_database)
+    return {
+        "host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def on_a_connection(run, made: Driver, params: dict[str, Any]) -> Iterator[Callable[..., None]]:
+    """Run a synchronous body in a greenlet, with a new connection, which is ended after it."""
+
+    def within(body: Callable[[Any], None], **more: Any) -> None:
+        def whole() -> None:
+            connection = made.connect(**params, **more)
+            try:
+                body(connection)
+            finally:
+                made.terminate(connection)
+
+        run(greenlet_spawn(whole))
+
+    return within

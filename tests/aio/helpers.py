@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from dbkit.pool.elastic_asyncio import AsyncElasticPool
 
@@ -45,3 +46,16 @@ def sessions(admin: Admin, engine: AsyncEngine) -> int:
     """How many sessions of this engine the server has."""
     name = engine.sync_engine.get_execution_options()["name"]
     return int(admin.rows("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", name)[0][0])
+
+
+def execute(connection: Any, sql: str) -> Any:
+    """On the driver's own connection; returns the first value."""
+    raw = connection.driver_connection
+    if hasattr(raw, "fetchval"):
+        return await_only(raw.fetchval(sql))
+
+    async def first() -> Any:
+        cursor = await raw.execute(sql)
+        return (await cursor.fetchone())[0] if cursor.description else None
+
+    return await_only(first())

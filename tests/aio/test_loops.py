@@ -62,6 +62,58 @@ def test_a_loop_that_is_closed_without_being_shut_down(driver: str, shared_datab
     eventually_now(lambda: sessions(admin, engine) == 0)
 
 
+def test_a_loop_that_is_shut_down_with_attempts_under_way(driver: str, shared_database: str, admin: Admin):
+    """Nobody cancels the pool's own tasks before: it ends them by itself, or asyncio complains of them."""
+    engine = async_engine(shared_database, driver, min_size=3, max_size=3)
+
+    async def begin() -> None:
+        task = asyncio.create_task(ask(engine))
+        await eventually(lambda: engine.pool.stats().opening)
+        task.cancel()
+        await asyncio.wait([task])
+
+    loop = asyncio.new_event_loop()
+    complaints: list[Any] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    loop.run_until_complete(begin())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    assert asyncio.all_tasks(loop) == set()
+    loop.close()
+    gc.collect()
+    assert complaints == []
+    eventually_now(lambda: sessions(admin, engine) == 0)
+
+
+def test_a_dispose_after_the_loop_leaves_nothing_of_it(driver: str, shared_database: str, admin: Admin):
+    engine = async_engine(shared_database, driver, max_size=2)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(ask(engine))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of the generator that nobody closed
+        loop.close()
+        assert engine.pool.stats().size == 1
+        engine.sync_engine.dispose()
+        assert engine.pool.stats().size == 0
+        gc.collect()
+    eventually_now(lambda: sessions(admin, engine) == 0)
+
+
+def test_a_dispose_returns_when_all_is_closed_and_without_a_greenlet_at_once(
+    run, driver: str, shared_database: str, admin: Admin
+):
+    engine = async_engine(shared_database, driver, max_size=2)
+
+    async def main() -> None:
+        await ask(engine)
+        await engine.dispose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await ask(engine)
+        engine.sync_engine.dispose()
+        await eventually(lambda: sessions(admin, engine) == 0)
+
+    run(main())
+
+
 def test_a_connection_that_is_out_when_its_loop_ends(driver: str, shared_database: str, admin: Admin):
     engine = async_engine(shared_database, driver, max_size=1)
     kept: list[Any] = []

@@ -112,6 +112,18 @@ def test_scopes(run, manager: AsyncDatabaseConnectionManager, name: str):
     run(main())
 
 
+def test_options_of_sessions_hold_for_scopes_too(run, manager: AsyncDatabaseConnectionManager):
+    async def main() -> None:
+        async with manager as db:
+            for option in (False, True):
+                db.sessions.configure(expire_on_commit=option)
+                assert db.sessions().sync_session.expire_on_commit == option
+                async with db.session_scope() as session:
+                    assert session.sync_session.expire_on_commit == option
+
+    run(main())
+
+
 @on_uvloop_too
 def test_the_drivers_own_connection(run, manager: AsyncDatabaseConnectionManager, name: str, driver: str):
     async def main() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dbkit.core.deadlines import is_worn, milliseconds, overlap, spend
+from dbkit.core.deadlines import grace, is_worn, milliseconds, overlap, spend
 
 
 def test_the_rest_was_spent_elsewhere():
@@ -28,9 +28,16 @@ def test_the_server_is_never_told_that_there_is_no_limit():
     assert [milliseconds(seconds) for seconds in (0.0, 0.0001, 0.0011, 2)] == [1, 1, 2, 2000]
 
 
-def test_a_timeout_is_set_again_when_a_tenth_is_gone():
+@pytest.mark.parametrize(("seconds", "expected"), [(0, 0.1), (2, 0.1), (10, 0.5), (20, 1.0), (1000, 1.0)])
+def test_a_server_is_given_up_a_twentieth_later_within_bounds(seconds, expected):
+    assert grace(seconds) == expected
+
+
+def test_a_timeout_is_set_again_when_more_than_a_tenth_is_gone():
     assert not is_worn(0.95, 1.0)
+    assert not is_worn(0.9, 1.0)
     assert is_worn(0.89, 1.0)
+    assert not is_worn(1.0, 0.9)
 
 
 def test_a_timeout_is_set_again_when_its_deadline_is_over():

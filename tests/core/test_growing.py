@@ -70,7 +70,7 @@ class TestGrowing:
         queued(ledger)
         [slot] = grow(ledger, 1.0)
         ledger.opened(slot, 2.0, seconds=1.0, jitter=0.0)
-        ledger.open_failed(slot, OSError(), 2.0, began=1.0, refused=False, jitter=0.0)
+        assert not ledger.open_failed(slot, OSError(), 2.0, began=1.0, refused=False, jitter=0.0)
         assert (ledger.totals.opens, ledger.totals.open_failures, ledger.size) == (1, 0, 1)
 
     def test_how_long_attempts_took_is_counted(self):

@@ -338,6 +338,7 @@ class TestFullLine:
         with pytest.raises(Refused, match="max_waiting is 1") as caught:
             queued(ledger)
         assert caught.value.refusal is Refusal.LINE_FULL
+        assert str(caught.value).endswith("refused at once")
         assert ledger.totals.refused == 1
         assert len(ledger.line) == 1
 

@@ -52,4 +52,5 @@ def test_the_number_of_retries_is_kept():
 
 def test_no_retry_begins_after_the_deadline():
     assert next_pause(retry=1, retries=5, took=1, jitter=1, left=0.5) is None
+    assert next_pause(retry=1, retries=5, took=1, jitter=0.5, left=0.5) is None
     assert next_pause(retry=1, retries=5, took=1, jitter=0.1, left=0.5) == pytest.approx(0.1)

@@ -135,6 +135,25 @@ class TestTotals:
         wait = ledger.stats().wait_time
         assert (wait.count, wait.total, wait.longest) == (2, 5.0, 5.0)
 
+    def test_what_was_waited_in_vain_is_waited_too(self):
+        ledger = book(min_size=0, max_size=1, fair_after=0)
+        [slot] = borrowed(ledger, 1, 0.0)
+        gives_up, _served, _standing = queued(ledger, 1.0), queued(ledger, 2.0), queued(ledger, 3.0)
+        assert ledger.waited(4.0) == 3 + 2 + 1
+        ledger.leave(gives_up, 5.0)
+        assert ledger.waited(6.0) == 4 + 4 + 3
+        give_back(ledger, slot, 6.0)
+        assert ledger.waited(7.0) == 4 + 4 + 4
+        ledger.close(8.0)
+        assert ledger.waited(9.0) == 4 + 4 + 5
+        assert ledger.stats().wait_time.total == 4
+
+    def test_the_wait_for_an_attempt_that_failed_was_in_vain(self):
+        ledger = book(min_size=0, max_size=1)
+        queued(ledger, 1.0)
+        fail(ledger, 4.0)
+        assert ledger.waited(5.0) == 3
+
     def test_opens_failures_and_closes_add_up_to_the_size(self):
         ledger = book(min_size=2, max_size=4)
         slots = borrowed(ledger, 3, 0.0)

@@ -171,6 +171,7 @@ class TestLeaks:
         ledger.take(21.0, None)
         assert ledger.next_due(21.0) == 31.0
         assert ledger.leaks(31.0) == [slot]
+        assert ledger.totals.leaks == 2
 
     def test_an_idle_connection_is_no_leak_and_without_leak_after_nothing_is(self):
         ledger, _ = idle(1, min_size=0, leak_after=10)

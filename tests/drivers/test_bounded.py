@@ -152,6 +152,17 @@ def test_a_block_that_does_other_things_too_is_given_up_while_the_server_is_at_w
     assert block.lost == line.closed == lost
 
 
+def test_what_ends_in_time_is_neither_marked_nor_costs_the_connection(driver: Known, line: Line):
+    with bounded(driver, line, 1000) as block:
+        pass
+    assert not block.lost
+    with pytest.raises(ZeroDivisionError) as caught, bounded(driver, line, 1000) as block:
+        raise ZeroDivisionError
+    assert not block.lost
+    assert not line.closed
+    assert given_up(caught.value) is None
+
+
 def test_without_a_time_nothing_is_done(driver: Known, line: Line):
     with pytest.raises(psycopg2.OperationalError) as caught, bounded(driver, line) as block:
         line.servers.close()

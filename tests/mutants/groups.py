@@ -72,11 +72,19 @@ USES_OF_THE_RUNTIME = (
 )
 """Tests of what only shows where it is used: waits with an end, Ctrl-C, deadlines, stacks, addresses, certificates."""
 
+USES_OF_THE_LOOP = (
+    *(f"tests/runtime/test_{name}.py" for name in ("loop", "loop_clock", "loop_tasks")),
+    *(f"tests/drivers/test_{name}.py" for name in ("asyncpg_params", "asyncpg_hosts")),
+    *(f"tests/pool/test_{name}.py" for name in ("reset", "rebuilt", "pause", "pool_close", "operations", "leaks")),
+    *(f"tests/pool/test_{name}.py" for name in ("pool_events", "dead_connections", "line", "jobs", "observer")),
+)
+"""Tests of the parts, and those of the pool that run on a loop, too."""
+
 GROUPS = (
     Group("core", ("dbkit/core",), ("tests/core",)),
     Group("runtime", ("dbkit/runtime",), ("tests/runtime", *USES_OF_THE_RUNTIME), ASYNCIO),
     Group("pool", ("dbkit/pool",), ("tests/pool",), (*ASYNCIO, *SLOW)),
     Group("session", ("dbkit/session",), ("tests/session", "tests/query", "tests/manager/test_scopes.py"), ASYNCIO),
     Group("drivers", ("dbkit/drivers",), ("tests/drivers", "tests/session", "tests/query"), ASYNCIO),
-    Group("asyncio", ASYNCIO, ("tests/aio",)),
+    Group("asyncio", ASYNCIO, ("tests/aio", *USES_OF_THE_LOOP)),
 )

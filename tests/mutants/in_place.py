@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import mmap
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -15,7 +16,31 @@ DECORATED = ("fget", "fset", "__func__", "__wrapped__", "func")
 """Where decorators keep the function that they were given."""
 
 NOTE = "reached_by_a_test"
-"""The name, in a changed module, of the set in which its functions note that they were reached."""
+"""The name, in a changed module, of what its functions note in that they were reached."""
+
+
+class Reached:
+    """Which functions were reached, in this process or in those that it forked: they share the memory.
+
+    Args:
+        functions: those that may be.
+    """
+
+    def __init__(self, functions: list[Function]) -> None:
+        self._functions = functions
+        self._notes = mmap.mmap(-1, len(functions))
+
+    def note(self, number: int) -> None:
+        """The function with this number was reached."""
+        self._notes[number] = 1
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._notes[:] = bytes(len(self._functions))
+
+    def found(self) -> list[Function]:
+        """Those that were reached since."""
+        return [function for function, noted in zip(self._functions, self._notes[:], strict=True) if noted]
 
 
 def put_in_place(mutant: Mutant) -> None:
@@ -23,20 +48,19 @@ def put_in_place(mutant: Mutant) -> None:
     _replace(mutant.function, mutant.code())
 
 
-def note_what_is_reached(paths: list[str]) -> set[Function]:
-    """Have every function of these files put itself into the set that is returned, each time it runs."""
-    reached: set[Function] = set()
+def note_what_is_reached(paths: list[str]) -> Reached:
+    """Have every function of these files note that it was reached, each time it runs."""
+    everything = [function for path in paths for function in functions_of(path)]
+    reached = Reached(everything)
+    for number, function in enumerate(everything):
+        body = function.node.body
+        first = 1 if ast.get_docstring(function.node, clean=False) is not None else 0
+        call = ast.parse(f"{NOTE}({number})").body[0]
+        body.insert(first, ast.copy_location(call, body[min(first, len(body) - 1)]))
     for path in paths:
-        tree = parsed(path)
-        functions = list(functions_of(path))
-        for number, function in enumerate(functions):
-            body = function.node.body
-            first = 1 if ast.get_docstring(function.node, clean=False) is not None else 0
-            call = ast.parse(f"{NOTE}[0].add({NOTE}[1][{number}])").body[0]
-            body.insert(first, ast.copy_location(call, body[min(first, len(body) - 1)]))
-        whole = compiled(path, tree)
-        vars(_module(path))[NOTE] = reached, functions
-        for function in functions:
+        whole = compiled(path, parsed(path))
+        vars(_module(path))[NOTE] = reached.note
+        for function in functions_of(path):
             _replace(function, function.code_in(whole))
     return reached
 

@@ -7,8 +7,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from dbkit.engine import build_engine
+from dbkit.session import templates
 from dbkit.settings import DatabaseSettings
 
+from .doubles import Template
 from .proxy import CountingProxy
 
 DRIVERS = ["psycopg2", "psycopg"]
@@ -48,6 +50,12 @@ def table(engine: Engine) -> Iterator[str]:
     yield name
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP TABLE {name}")
+
+
+@pytest.fixture
+def template(monkeypatch):
+    monkeypatch.setattr(templates, "Template", Template)
+    return Template
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy
-from sqlalchemy import Column, Integer, MetaData, Table, Text, delete, exc, insert, select, text, update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, delete, event, exc, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from dbkit.session.query import execute_query
@@ -39,6 +39,17 @@ def test_executables_give_the_rows_of_all_executions_in_order(engine, table):
     assert execute_query(engine, gone, [{"key": 3}, {"key": 1}]).scalars() == (3, 1)
     found = execute_query(engine, select(movies.c.id).where(movies.c.id == text(":key")), [{"key": 7}, {"key": 5}])
     assert found.scalars() == (7, 5)
+
+
+def test_the_server_is_asked_to_keep_the_order_where_it_makes_the_keys(engine, table):
+    keyed = Table(f"{table}_keyed", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text))
+    keyed.create(engine)
+    sent: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    rows = execute_query(engine, insert(keyed).returning(keyed.c.id, keyed.c.name), [{"name": n} for n in "cab"])
+    assert rows == [(1, "c"), (2, "a"), (3, "b")]
+    assert "ORDER BY" in sent[0]
+    keyed.drop(engine)
 
 
 def test_an_upsert_gives_the_rows_that_it_touched(engine, table):

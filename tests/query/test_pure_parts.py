@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import enum
 import itertools
-import types
 import uuid
 from decimal import Decimal
 
@@ -16,6 +15,8 @@ from dbkit.drivers.copy_text import CHUNK, CopyStream, copy_lines
 from dbkit.session import templates
 from dbkit.session.batches import batches, counted, in_order, with_first
 from dbkit.session.tags import comment, tagged
+
+from .doubles import interpolation
 
 
 def test_batches_are_read_no_further_than_they_are_asked_for():
@@ -82,26 +83,6 @@ def test_the_comment_stands_behind_the_statement(sql, expected):
     assert tagged(sql, "/*a='%2F'*/", formatted=False) == expected
     assert tagged(sql, "/*a='%2F'*/", formatted=True) == expected.replace("%", "%%")
     assert tagged(sql, "", formatted=True) == sql
-
-
-class Template:
-    """A stand-in for ``string.templatelib.Template``: texts and values by turns."""
-
-    def __init__(self, *parts):
-        self.strings = parts[::2]
-        self.interpolations = tuple(
-            value if isinstance(value, types.SimpleNamespace) else interpolation(value) for value in parts[1::2]
-        )
-
-
-def interpolation(value, expression="x", conversion=None, format_spec=""):
-    return types.SimpleNamespace(value=value, expression=expression, conversion=conversion, format_spec=format_spec)
-
-
-@pytest.fixture
-def template(monkeypatch):
-    monkeypatch.setattr(templates, "Template", Template)
-    return Template
 
 
 def test_the_values_of_a_template_are_bound(template):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg2
 import pytest
 from sqlalchemy import event, exc, literal, select
 
+from dbkit.drivers import for_connection
 from dbkit.engine import build_engine
 from dbkit.session.query import execute_query
 from dbkit.settings import DatabaseSettings
@@ -53,6 +55,20 @@ def test_an_error_costs_no_more(counted, proxy):
         execute_query(engine, "SELECT 1/0")
     with proxy.expect("SELECT 1"):
         execute_query(engine, "SELECT 1")
+
+
+def test_psycopg2_puts_modes_back_without_telling_the_server(proxy, shared_database):
+    connection = psycopg2.connect(
+        shared_database, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable"
+    )
+    driver = for_connection(connection)
+    connection.isolation_level, connection.readonly = "SERIALIZABLE", True
+    before = driver.state(connection)
+    connection.isolation_level, connection.readonly, connection.autocommit = None, None, True
+    with proxy.expect():
+        driver.set_state(connection, before)
+    assert driver.state(connection) == before
+    connection.close()
 
 
 def test_transactions_stay_transactions_afterwards(counted, proxy):

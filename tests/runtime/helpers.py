@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from types import FrameType
@@ -25,6 +27,21 @@ def eventually(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: the condition in {condition!r}"
         time.sleep(0.002)
     return found
+
+
+def in_a_fork(say: Callable[[], str]) -> str:
+    """What ``say`` returned in a forked child."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.write(writing, say().encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
 
 
 def strike_at_line(number: int, action: Callable[[], object], *files: str) -> bool:

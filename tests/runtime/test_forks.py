@@ -6,7 +6,6 @@ import _thread
 import contextlib
 import gc
 import itertools
-import os
 import threading
 import time
 import weakref
@@ -17,7 +16,7 @@ import pytest
 from dbkit.runtime import forks
 from dbkit.runtime.forks import connecting, in_child, start_afresh
 
-from .helpers import PATIENCE, eventually, strike_at_line
+from .helpers import PATIENCE, eventually, in_a_fork, strike_at_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,21 +28,6 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "_of_modules", [])
     monkeypatch.setattr(forks, "_of_objects", weakref.WeakKeyDictionary())
     monkeypatch.setattr(forks, "_gate", forks._Gate())
-
-
-def in_a_fork(say: Callable[[], str]) -> str:
-    """What ``say`` returned in a forked child."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            os.write(writing, say().encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    return said
 
 
 class Thing:

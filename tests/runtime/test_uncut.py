@@ -98,6 +98,26 @@ def test_a_cancellation_as_the_future_ends_is_not_lost(run):
     run(main())
 
 
+def test_however_often_it_is_cancelled_in_a_turn_it_is_woken_once(run):
+    async def main() -> None:
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        seen: list[object] = []
+        turns, uncut, task = begin(seen)
+        await turn_round()
+        task.cancel("a word")
+        task.cancel("another")
+        turns[0].set_result(1)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await turn_round()
+        turns[1].set_result(2)
+        assert await uncut.to_its_end() == 3
+        assert seen == complaints == []
+
+    run(main())
+
+
 def test_a_cancellation_before_it_waits_is_not_lost(run):
     async def main() -> None:
         turns, uncut, task = begin([])
