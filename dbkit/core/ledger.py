@@ -169,7 +169,10 @@ class Ledger(Operations[S, W]):
     def sort_out(self, slot: S, now: float) -> None:
         """After ``give_back``: the slot is closed if it must go, and the line is served."""
         reason = self._reason_to_go(slot, now)
-        if reason is not None and self._withdraw(slot):
+        if reason is None:
+            self._serve(now)
+            return
+        if self._withdraw(slot):
             self._retire(slot, reason)
         self.settle(now)
 

@@ -183,6 +183,10 @@ class Matching(Generic[S, W]):
            grow.
         """
         self._refresh()
+        self._serve(now)
+
+    def _serve(self, now: float) -> None:
+        """``settle``, where nothing has changed but that a slot lies idle."""
         if self.watchers:
             self._tell_watchers()
         if self.closed:
