@@ -51,7 +51,7 @@ class Canary:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: set[object] = set()
-        self._words = tuple(self._file("words").read_text().split()) if self._file("words").exists() else ()
+        self._words = tuple(self._file("words").read_text().splitlines()) if self._file("words").exists() else ()
         self.records = 0
 
     def _file(self, name: str) -> Path:
