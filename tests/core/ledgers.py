@@ -124,3 +124,18 @@ def borrowed(ledger: Pool, count: int, now: float = 0.0, holder: object = None) 
 def resize(ledger: Pool, min_size: int, max_size: int, now: float) -> None:
     """Change the numbers, as a driver does it."""
     ledger.resize(replace(ledger.policy, min_size=min_size, max_size=max_size), now)
+
+
+def in_a_tight_loop(**numbers: object) -> tuple[Pool, Slot, Waiter]:
+    """Return a pool of one whose borrower came back right after its return, so connections are left to newcomers.
+
+    At 0.0 ``loop`` stands in line, the front waiter has the connection.
+    """
+    ledger = book(min_size=0, max_size=1, **numbers)
+    [slot] = borrowed(ledger, 1, now=-1.0, holder="loop")
+    front = queued(ledger, -0.5, "other")
+    give_back(ledger, slot, 0.0)
+    assert front.slot is slot
+    waiter = queued(ledger, 0.0, "loop")
+    woken(ledger)
+    return ledger, slot, waiter
