@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import await_only
 
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.session.asyncio import driver_connection
@@ -46,17 +46,19 @@ def closed_port() -> int:
 
 
 def test_of_several_hosts_the_next_one_is_tried_where_nobody_answers(
-    run, made: Driver, params: dict[str, Any], closed_port: int
+    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
 ):
     def body() -> None:
         connection = made.connect(**params | {"host": "127.0.0.1,127.0.0.1", "port": f"{closed_port},{params['port']}"})
         assert execute(connection, "SELECT 1") == 1
         made.terminate(connection)
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
-def test_of_several_hosts_none_is_tried_after_a_refusal(run, made: Driver, params: dict[str, Any], closed_port: int):
+def test_of_several_hosts_none_is_tried_after_a_refusal(
+    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
+):
     several = {"host": "127.0.0.1,127.0.0.1", "port": f"{params['port']},{closed_port}", "password": "wrong"}
 
     def body() -> None:
@@ -65,18 +67,18 @@ def test_of_several_hosts_none_is_tried_after_a_refusal(run, made: Driver, param
         if made.name == "asyncpg":
             assert made.sqlstate(caught.value) == caught.value.pgcode == "28P01"  # type: ignore[attr-defined]
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
 def test_where_nobody_answers_at_all_it_is_the_drivers_own_error(
-    run, made: Driver, params: dict[str, Any], closed_port: int
+    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
 ):
     def body() -> None:
         with pytest.raises(Exception, match=r"[Cc]onnect.*refused|[Cc]onnect call failed") as caught:
             made.connect(**params | {"port": closed_port})
         assert "OperationalError" in type(caught.value).__name__
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
 # ---- transactions
