@@ -29,8 +29,9 @@ demo: $(READY)  ## watch one pool serve sessions, queries and migrations
 serve: $(READY)  ## the same shop as a FastAPI application, with the live page of its pool
 	$(BIN)/python -m examples.movies.serve $(ARGS)
 
+# More workers than processors: most tests wait, for a server, a program or their own seconds.
 test: $(READY)  ## run the tests on a real PostgreSQL that comes with the install
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 drills: $(READY)  ## break servers and networks under the pools (LONG=1: all rounds, half an hour)
 	$(if $(LONG),DBKIT_DRILLS=long )$(BIN)/python -m pytest -n 0 --timeout 1800 tests/drills $(ARGS)

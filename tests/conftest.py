@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck
@@ -31,11 +33,32 @@ from .pool.helpers import Admin
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs that a shell started in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for the tests of Ctrl-C, and the children they start
 
+# Many tests start programs that import dbkit. Where bytecode is not written, as containers like to set it, each of them
+# would compile all of it again, and each run of the tests every test.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # pytest-timeout bounds every test; a deadline for each example would only measure the machine.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """While tests are collected next to nothing becomes garbage, and the collector would look for it in vain."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave all modules and tests to themselves: a collection, which many tests wait for, looks at what came since."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

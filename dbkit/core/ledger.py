@@ -10,8 +10,8 @@ a single ``pop`` or ``append`` of a deque, which is atomic, and owns the slot al
 meanwhile it sees *after* that move, since those under the lock write *before* they look at ``idle``. So of two that
 meet, at least one sees the other:
 
-- a returning slot is idle first, then looks whether the pool is ``quiet``; a waiter is in line first, then looks for
-  idle slots;
+- a returning slot is idle first, then looks whether the pool is quiet (``quiet_until``); a waiter is in line first,
+  then looks for idle slots;
 - a newcomer takes a slot first, then looks whether it may keep it; ``pause`` and the end of a generation are written
   first, then look at what is idle and what is in use.
 
@@ -84,18 +84,18 @@ class Ledger(Operations[S, W]):
             self.line[waiter] = None
             self.line.move_to_end(waiter, last=False)
         else:
-            self._refuse_if_line_is_full()
+            if self.policy.max_waiting is not None:
+                self._refuse_if_line_is_longer_than(self.policy.max_waiting)
             if waiter.holder == self._handed_from and now - self._handed_at < TIGHT:
                 self._overtaking_until = now + OVERTAKING
             turns = min(1 + len(self.line) // self.policy.max_size, TURNS)
             waiter.due_at = waiter.since + self.policy.fair_after * turns
             self.line[waiter] = None
+            if len(self.line) > 1 and not self.idle and self.size >= self.policy.max_size:
+                return  # at the end of a line that stands already, and there is nothing to be had
         self.settle(now)
 
-    def _refuse_if_line_is_full(self) -> None:
-        most = self.policy.max_waiting
-        if most is None:
-            return
+    def _refuse_if_line_is_longer_than(self, most: int) -> None:
         on_the_way = self.opening + len(self.idle) + max(0, self.policy.max_size - self.size)
         if len(self.line) - on_the_way >= most:
             self.totals.refused += 1
@@ -110,7 +110,8 @@ class Ledger(Operations[S, W]):
 
         Returns:
             Seconds until it is to look again by itself. One in front that was called and finds nothing was overtaken,
-            and would be with the next return, too: it takes a breath, and is not called meanwhile.
+            and would be with the next return, too: it takes a breath, and is not called meanwhile. Once it is due the
+            next return is handed to it, and it need not look.
         """
         if self.paused or not self.line or next(iter(self.line)) is not waiter:
             waiter.called = False
@@ -120,8 +121,9 @@ class Ledger(Operations[S, W]):
             self._hand_over(slot, now)
         elif waiter.called:
             self._overtaking_until = now + OVERTAKING
+            waiter.called = now < waiter.due_at
         self.settle(now)
-        return BREATH if waiter.called and now < waiter.due_at else math.inf
+        return BREATH if waiter.called else math.inf
 
     def leave(self, waiter: W, now: float) -> bool:
         """A waiter gives up. True if it left empty-handed, False if its outcome was there already."""
@@ -162,12 +164,15 @@ class Ledger(Operations[S, W]):
         slot.state = IDLE
         slot.idle_since = now
         self.idle.append(slot)
-        return not self.quiet or slot.generation != self.generation or now >= slot.retire_at
+        return now >= self.quiet_until or slot.generation != self.generation or now >= slot.retire_at
 
     def sort_out(self, slot: S, now: float) -> None:
         """After ``give_back``: the slot is closed if it must go, and the line is served."""
         reason = self._reason_to_go(slot, now)
-        if reason is not None and self._withdraw(slot):
+        if reason is None:
+            self._serve(now)
+            return
+        if self._withdraw(slot):
             self._retire(slot, reason)
         self.settle(now)
 

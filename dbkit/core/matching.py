@@ -100,8 +100,9 @@ class Matching(Generic[S, W]):
         self.paused = lasting.paused
         self.reconnecting = Reconnecting(policy.reconnect_timeout)
         # derived, and read without the lock
-        self.quiet = True
-        """A return concerns nobody: nobody in line, not paused, draining, over its maximum or closed."""
+        self.quiet_until = math.inf
+        """A return before this moment concerns nobody: nobody stands in line, or the front was called and will look by
+        itself, while newcomers overtake it; and the pool is not paused, draining, over its maximum or closed."""
         self.overtake_until = math.inf
         """Newcomers may take an idle slot before this moment: then the front waiter is due."""
         # for the driver
@@ -182,6 +183,10 @@ class Matching(Generic[S, W]):
            grow.
         """
         self._refresh()
+        self._serve(now)
+
+    def _serve(self, now: float) -> None:
+        """``settle``, where nothing has changed but that a slot lies idle."""
         if self.watchers:
             self._tell_watchers()
         if self.closed:
@@ -194,13 +199,13 @@ class Matching(Generic[S, W]):
                 if not front.called:
                     front.called = True
                     self.to_wake.append(front)
+                    self._refresh()
                 break
             if (slot := self._next_idle()) is not None:
                 self._hand_over(slot, now)
         if self.draining:
             self._make_room_to_replace()
-        wanted = self.wanted()
-        if wanted > 0:
+        if self.size < self.policy.max_size and (wanted := self.wanted()) > 0:
             allowed = self.reconnecting.allowed(
                 wanted, now, opening=self.opening, somebody_waits=self.somebody_waits_for_a_connection()
             )
@@ -308,13 +313,16 @@ class Matching(Generic[S, W]):
 
     def _refresh(self) -> None:
         """Derive what newcomers and returns read without the lock. Comes before any look at the idle slots."""
+        overtake_until = quiet_until = math.inf
+        if self.line:
+            front = next(iter(self.line))
+            overtake_until = front.due_at
+            quiet_until = min(overtake_until, self._overtaking_until) if front.called else -math.inf
         if self.paused or self.closed:
-            self.overtake_until = -math.inf
-        elif self.line:
-            self.overtake_until = next(iter(self.line)).due_at
-        else:
-            self.overtake_until = math.inf
-        self.quiet = not (self.line or self.paused or self.draining or self.closed or self.size > self.policy.max_size)
+            overtake_until = -math.inf
+        if self.paused or self.draining or self.closed or self.size > self.policy.max_size:
+            quiet_until = -math.inf
+        self.overtake_until, self.quiet_until = overtake_until, quiet_until
 
     def _next_idle(self) -> S | None:
         """The idle slot last given back; those that must go are closed on the way."""

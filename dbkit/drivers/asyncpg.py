@@ -6,10 +6,10 @@ once: a lost one is ``is_closed()``. The socket still tells what has come since 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from sqlalchemy.util import await_only, greenlet_spawn
@@ -38,6 +38,20 @@ _CLEAR: Final = (
     "DISCARD TEMP; DISCARD SEQUENCES"
 )
 """``DISCARD ALL`` but for the prepared statements, which asyncpg and SQLAlchemy go on using by their names."""
+
+
+class AsyncpgState(NamedTuple):
+    """All that a borrower may change on a connection object.
+
+    Attributes:
+        modes: what SQLAlchemy's adapter begins transactions with.
+        encoding: the client's, as the server names it.
+        codec: the same as Python knows it.
+    """
+
+    modes: tuple[Any, ...]
+    encoding: str
+    codec: object
 
 
 class AsyncpgDriver(Driver):
@@ -119,17 +133,31 @@ class AsyncpgDriver(Driver):
 
     # ---- how the connection behaves
 
-    def state(self, connection: Any) -> object:
-        return *_modes(connection), connection._connection.get_settings().client_encoding
+    def state(self, connection: Any) -> AsyncpgState:
+        settings = connection._connection.get_settings()
+        return AsyncpgState(_modes(connection), settings.client_encoding, settings.get_text_codec())
 
-    def behaves_as(self, connection: Any, state: Any) -> bool:
-        return bool(self.state(connection) == state)
+    def behaves_as(self, connection: Any, state: AsyncpgState) -> bool:
+        return self.state(connection) == state
 
-    def set_state(self, connection: Any, state: Any) -> None:
-        level, setting, connection.readonly, connection.deferrable, encoding = state
+    def is_untouched(self, connection: Any, state: AsyncpgState) -> bool:
+        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout. So the codec is asked
+        # for, not the encoding's name, which takes asyncpg 2 us. Only two encodings share one: those of JIS X 0213.
+        raw = connection._connection
+        if connection._transaction is not None or raw._cancellations or raw.is_closed():
+            return False
+        protocol = raw._protocol
+        return bool(
+            not protocol.is_in_transaction()
+            and _modes(connection) == state.modes
+            and protocol.get_settings().get_text_codec() is state.codec
+        )
+
+    def set_state(self, connection: Any, state: AsyncpgState) -> None:
+        level, setting, connection.readonly, connection.deferrable = state.modes
         connection.isolation_level, connection._isolation_setting = level, setting
-        if connection._connection.get_settings().client_encoding != encoding:
-            await_only(connection._connection.execute(f"SET client_encoding TO '{encoding}'"))
+        if connection._connection.get_settings().client_encoding != state.encoding:
+            await_only(connection._connection.execute(f"SET client_encoding TO '{state.encoding}'"))
 
     def isolation_level(self, connection: Any) -> str | None:
         return _LEVELS.get(connection._isolation_setting)
@@ -200,16 +228,14 @@ class AsyncpgDriver(Driver):
 
     # ---- the end
 
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        if connection._transaction is None or connection._connection._cancellations:
+    def rolling_back(self, connection: Any) -> Awaitable[object] | None:
+        raw = connection._connection
+        if connection._transaction is None or raw._cancellations:
             return None
-        return self._roll_back(connection)
-
-    async def _roll_back(self, connection: Any) -> None:
-        try:
-            await connection._transaction.rollback()
-        finally:
-            _forget_transaction(connection)
+        raw._top_xact = None  # both forget it as by their own rollback; the server's word is what counts from here on
+        _forget_transaction(connection)
+        rollback: Awaitable[object] = raw.execute("ROLLBACK")
+        return rollback
 
     def end(self, connection: Any) -> None:
         await_only(connection._connection.close(timeout=CLOSE_TIMEOUT))

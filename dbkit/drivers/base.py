@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -265,8 +265,8 @@ class Driver:
 
     # ---- the end, of connections on an event loop
 
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        """The coroutine that ends the transaction; None where ``leave_transaction`` is to be called instead."""
+    def rolling_back(self, connection: Any) -> Awaitable[object] | None:
+        """What to await for the end of the transaction; None where ``leave_transaction`` is to be called instead."""
         return None
 
     def is_cut_off(self, connection: Any) -> bool:

@@ -4,38 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import psycopg
 from psycopg.adapt import AdaptersMap
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.cursors import remembering
+from dbkit.drivers.cursors import none_open, remembering
 from dbkit.drivers.libpq import LibpqDriver, plain_encoding
 
 _TRANSACTIONS = tuple(Transaction)
+_NO_TRANSACTION = int(Transaction.NONE)
 
 CANCEL_TIMEOUT = 5.0
 """Seconds that asking the server to cancel a statement may take."""
 
 
+SETTABLE = (
+    "isolation_level",
+    "read_only",
+    "deferrable",
+    "row_factory",
+    "cursor_factory",
+    "server_cursor_factory",
+    "prepare_threshold",
+    "prepared_max",
+    "autocommit",
+)
+_look = attrgetter(*SETTABLE)
+_registered = attrgetter("_loaders", "_dumpers", "_dumpers_by_oid", "types._registry")
+"""All that is registered in a map of adapters; psycopg offers no public way to see it. A map that nobody changed shares
+its parts with its copy, so comparing them ends at their identity. Both are asked at each return: one call in C each."""
+
+
 @dataclass(frozen=True, slots=True)
 class PsycopgState:
-    """All that a borrower may change on a connection object."""
+    """All that a borrower may change on a connection object.
 
-    autocommit: bool
-    isolation_level: psycopg.IsolationLevel | None
-    read_only: bool | None
-    deferrable: bool | None
-    row_factory: Any
-    cursor_factory: Any
-    server_cursor_factory: Any
-    prepare_threshold: int | None
-    prepared_max: int | None
+    Attributes:
+        looks: the attributes, in the order of ``SETTABLE``.
+        encoding: the client's, as the server knows it.
+        adapters: a copy: it shares what is registered with the connection's own until either is changed.
+    """
+
+    looks: tuple[Any, ...]
     encoding: bytes | None
     adapters: AdaptersMap = field(compare=False)
-    """A copy: it shares what is registered with the connection's own until either is changed."""
     registered: tuple[Any, ...]
+
+    def settings(self) -> dict[str, Any]:
+        """The attributes by their names; what sends nothing comes first."""
+        return dict(zip(SETTABLE, self.looks, strict=True))
 
 
 class PsycopgDriver(LibpqDriver):
@@ -92,49 +112,34 @@ class PsycopgDriver(LibpqDriver):
         cursor.execute(statement, prepare=False)
 
     def state(self, connection: Any) -> PsycopgState:
-        return PsycopgState(
-            connection.autocommit,
-            connection.isolation_level,
-            connection.read_only,
-            connection.deferrable,
-            connection.row_factory,
-            connection.cursor_factory,
-            connection.server_cursor_factory,
-            connection.prepare_threshold,
-            connection.prepared_max,
-            connection.pgconn.parameter_status(b"client_encoding"),
-            AdaptersMap(connection.adapters),
-            _registered(connection.adapters),
-        )
+        adapters = AdaptersMap(connection.adapters)
+        encoding = connection.pgconn.parameter_status(b"client_encoding")
+        return PsycopgState(_look(connection), encoding, adapters, _registered(adapters))
 
     def behaves_as(self, connection: Any, state: PsycopgState) -> bool:
         return bool(
-            connection.autocommit is state.autocommit
-            and connection.isolation_level is state.isolation_level
-            and connection.read_only is state.read_only
-            and connection.deferrable is state.deferrable
-            and connection.row_factory is state.row_factory
-            and connection.cursor_factory is state.cursor_factory
-            and connection.server_cursor_factory is state.server_cursor_factory
-            and connection.prepare_threshold == state.prepare_threshold
-            and connection.prepared_max == state.prepared_max
+            _look(connection) == state.looks
             and connection.pgconn.parameter_status(b"client_encoding") == state.encoding
             and _registered(connection.adapters) == state.registered
         )
 
+    def is_untouched(self, connection: Any, state: PsycopgState) -> bool:
+        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout. A connection that is
+        # closed or lost has no status but UNKNOWN.
+        if connection.pgconn.transaction_status != _NO_TRANSACTION:
+            return False
+        cursors = getattr(connection, "dbkit_cursors", None)
+        return (not cursors or none_open(cursors)) and self.behaves_as(connection, state)
+
     def set_state(self, connection: Any, state: PsycopgState) -> None:
-        connection.isolation_level = state.isolation_level
-        connection.read_only = state.read_only
-        connection.deferrable = state.deferrable
-        connection.row_factory = state.row_factory
-        connection.cursor_factory = state.cursor_factory
-        connection.server_cursor_factory = state.server_cursor_factory
-        connection.prepare_threshold = state.prepare_threshold
-        connection.prepared_max = state.prepared_max
+        settings = state.settings()
+        autocommit = settings.pop("autocommit")
+        for name, value in settings.items():
+            setattr(connection, name, value)
         restore_adapters(connection, state)
         if state.encoding and connection.pgconn.parameter_status(b"client_encoding") != state.encoding:
             self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.encoding.decode())}'")
-        connection.autocommit = state.autocommit
+        connection.autocommit = autocommit
 
     def isolation_level(self, connection: Any) -> str | None:
         level: psycopg.IsolationLevel | None = connection.isolation_level
@@ -158,18 +163,3 @@ def restore_adapters(connection: Any, state: PsycopgState) -> None:
     """Take back what was registered for this connection alone."""
     if _registered(connection.adapters) != state.registered:
         connection._adapters = AdaptersMap(state.adapters)  # nothing public takes a registration back
-
-
-def _registered(adapters: AdaptersMap) -> tuple[Any, ...]:
-    """All that is registered there, to be compared. psycopg offers no public way to see it.
-
-    A map that nobody changed shares its parts with its copy, so comparing them ends at their identity.
-    """
-    return (
-        adapters._loaders[0],
-        adapters._loaders[1],
-        *adapters._dumpers.values(),
-        adapters._dumpers_by_oid[0],
-        adapters._dumpers_by_oid[1],
-        adapters.types._registry,
-    )

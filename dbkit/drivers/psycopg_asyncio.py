@@ -5,7 +5,8 @@ Reading needs no await. What awaits does so through SQLAlchemy's greenlet bridge
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -15,10 +16,13 @@ from dbkit.drivers.base import Transaction
 from dbkit.drivers.cursors import none_open, remembering, still_open
 from dbkit.drivers.libpq import plain_encoding
 from dbkit.drivers.psycopg import CANCEL_TIMEOUT, PsycopgDriver, PsycopgState, restore_adapters
+from dbkit.drivers.psycopg_rollback import Rollback, is_plain
 
 _NO_TRANSACTION: Final = int(Transaction.NONE)
 _ACTIVE: Final = int(Transaction.ACTIVE)
 _NONE: Final[dict[int, Any]] = {}
+_MODES: Final = ("isolation_level", "read_only", "deferrable", "autocommit")
+"""Set by coroutines, where the synchronous connection has attributes."""
 
 
 class AsyncPsycopgDriver(PsycopgDriver):
@@ -69,26 +73,27 @@ class AsyncPsycopgDriver(PsycopgDriver):
         return super().behaves_as(connection._connection, state)
 
     def is_untouched(self, connection: Any, state: PsycopgState) -> bool:
-        cursors = getattr(connection._connection, "dbkit_cursors", _NONE)
-        return (not cursors or none_open(cursors)) and self.is_clean(connection) and self.behaves_as(connection, state)
+        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout.
+        raw = connection._connection
+        if raw.pgconn.transaction_status != _NO_TRANSACTION:
+            return False
+        cursors = getattr(raw, "dbkit_cursors", _NONE)
+        return (not cursors or none_open(cursors)) and super().behaves_as(raw, state)
 
     def set_state(self, connection: Any, state: PsycopgState) -> None:
         raw = connection._connection
-        raw.row_factory = state.row_factory
-        raw.cursor_factory = state.cursor_factory
-        raw.server_cursor_factory = state.server_cursor_factory
-        raw.prepare_threshold = state.prepare_threshold
-        raw.prepared_max = state.prepared_max
+        settings = state.settings()
+        modes = [(name, settings.pop(name)) for name in _MODES]
+        for name, value in settings.items():
+            setattr(raw, name, value)
         restore_adapters(raw, state)
-        await_only(self._set_modes(raw, state))
+        await_only(self._set_modes(raw, modes))
         if state.encoding and raw.pgconn.parameter_status(b"client_encoding") != state.encoding:
             self._in_autocommit(connection, f"SET client_encoding TO '{plain_encoding(state.encoding.decode())}'")
 
-    async def _set_modes(self, raw: Any, state: PsycopgState) -> None:
-        await raw.set_isolation_level(state.isolation_level)
-        await raw.set_read_only(state.read_only)
-        await raw.set_deferrable(state.deferrable)
-        await raw.set_autocommit(state.autocommit)
+    async def _set_modes(self, raw: Any, modes: Iterable[tuple[str, Any]]) -> None:
+        for name, value in modes:
+            await getattr(raw, f"set_{name}")(value)
 
     def forget_isolation_level(self, connection: Any) -> None:
         await_only(connection._connection.set_isolation_level(None))
@@ -145,8 +150,11 @@ class AsyncPsycopgDriver(PsycopgDriver):
 
     # ---- the end
 
-    def rolling_back(self, connection: Any) -> Coroutine[Any, Any, object] | None:
-        rollback: Coroutine[Any, Any, object] = connection._connection.rollback()
+    def rolling_back(self, connection: Any) -> Awaitable[object] | None:
+        raw = connection._connection
+        if is_plain(raw):
+            return Rollback(raw, get_running_loop()).over
+        rollback: Awaitable[object] = raw.rollback()
         return rollback
 
     def cancel(self, connection: Any) -> bool:

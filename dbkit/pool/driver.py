@@ -159,7 +159,8 @@ class LedgerDriver(Pool):
         except Refused as refused:
             self._settle_up(close_here=close_here)
             raise as_sqlalchemy_error(refused) from None
-        self._settle_up(close_here=close_here)
+        if self._ledger.to_wake or self._ledger.todo or self._inbox or self._deaths:
+            self._settle_up(close_here=close_here)
         return result
 
     def _settle_up(self, *, close_here: bool = False) -> None:

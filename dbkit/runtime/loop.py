@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import Context
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -48,9 +47,10 @@ class LoopWaiter:
 
     __slots__ = (
         "__weakref__",
+        "_clock",
         "_future",
+        "_loop",
         "_rung",
-        "_runtime",
         "called",
         "context",
         "due_at",
@@ -61,7 +61,7 @@ class LoopWaiter:
     )
 
     def __init__(self, runtime: LoopRuntime, since: float, holder: object, context: Context | None) -> None:
-        self._runtime = runtime
+        self._loop, self._clock = runtime._bound(), runtime.clock
         self._future: asyncio.Future[bool] | None = None
         self._rung = False
         self.since = since
@@ -79,34 +79,28 @@ class LoopWaiter:
             asyncio.CancelledError: the borrower's task was cancelled; also where it was woken in the same turn.
         """
         if not self._rung and seconds > 0:
-            clock = self._runtime.clock
-            future = self._future = self._runtime._bound().create_future()
-            limit = clock.limit(seconds, partial(_tell, future))
+            future = self._future = self._loop.create_future()
+            limit = self._clock.limit(seconds, self._ring)
             try:
                 await_only(future)
             finally:
-                clock.give_up(limit)
+                self._clock.give_up(limit)
                 self._future = None
         rung, self._rung = self._rung, False
         return rung
 
     def _ring(self) -> None:
-        if self._future is not None:
-            _tell(self._future)
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(True)
 
     def wake(self) -> None:
         """Wake the borrower. Idempotent; safe from any thread, and from inside the garbage collector."""
         self._rung = True
-        loop = self._runtime._bound()
-        if asyncio._get_running_loop() is loop:
+        if asyncio._get_running_loop() is self._loop:
             self._ring()
         else:
-            _hand_over(loop, self._ring)
-
-
-def _tell(future: asyncio.Future[bool]) -> None:
-    if not future.done():
-        future.set_result(True)
+            _hand_over(self._loop, self._ring)
 
 
 class LoopRuntime:

@@ -33,19 +33,24 @@ class Stepped(Awaitable[Any]):
         task = asyncio.current_task()
         assert task is not None
         error: BaseException | None = None
-        while True:
-            try:
-                waited_for = steps.throw(error) if error is not None else steps.send(None)  # type: ignore[attr-defined]
-            except StopIteration as end:
-                return end.value
-            self.awaits += 1
-            if self._at and (self.awaits == self._at or (self._again and self.awaits > self._at)):
-                task.cancel()
-            error = None
-            try:
-                yield waited_for
-            except BaseException as thrown:
-                error = thrown
+        try:
+            while True:
+                try:
+                    waited_for = steps.throw(error) if error is not None else steps.send(None)  # type: ignore[attr-defined]
+                except StopIteration as end:
+                    return end.value
+                self.awaits += 1
+                if self._at and (self.awaits == self._at or (self._again and self.awaits > self._at)):
+                    task.cancel()
+                error = None
+                try:
+                    yield waited_for
+                except BaseException as thrown:
+                    error = thrown
+        finally:
+            error = (
+                None  # it leads to this frame: together they would keep what the scenario dropped until a collection
+            )
 
 
 async def cancelled_everywhere(

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dbkit.pool.errors import DeadlineExceeded, LineFullError, PoolTimeoutError
 from dbkit.session.deadlines import deadline
 
-from ..pool.helpers import Admin
+from ..pool.helpers import Admin, unique
 from .helpers import async_engine, eventually, on_uvloop_too, sessions
 
 
@@ -52,8 +52,10 @@ def test_a_timeout_names_the_task_and_where_it_stands(run, driver: str, shared_d
 
 
 @on_uvloop_too
-def test_a_task_in_synchronous_code_is_placed_there(run, driver: str, shared_database: str):
-    engine = async_engine(shared_database, driver, max_size=1, pool_timeout=30)
+def test_a_task_in_synchronous_code_is_placed_there(run, driver: str, shared_database: str, admin: Admin):
+    name = unique("placed")
+    asleep = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event = 'PgSleep'"
+    engine = async_engine(shared_database, driver, name=name, max_size=1, pool_timeout=30)
 
     def report(session: Any) -> None:
         session.execute(text("SELECT pg_sleep(60)"))
@@ -67,6 +69,7 @@ def test_a_task_in_synchronous_code_is_placed_there(run, driver: str, shared_dat
         await eventually(lambda: any("report (" in place for one in engine.pool.holders() for place in one.where[:1]))
         [holder] = engine.pool.holders()
         assert [place.partition(" ")[0] for place in holder.where] == ["report", "work"]
+        await eventually(lambda: admin.rows(asleep, name))  # a cancel that came before the statement would go unheard
         task.cancel()
         await asyncio.wait([task])
         await engine.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, settings
 
@@ -119,3 +119,8 @@ def borrowed(ledger: Pool, count: int, now: float = 0.0, holder: object = None) 
         slots.append(slot)
     ledger.to_wake.clear()
     return slots
+
+
+def resize(ledger: Pool, min_size: int, max_size: int, now: float) -> None:
+    """Change the numbers, as a driver does it."""
+    ledger.resize(replace(ledger.policy, min_size=min_size, max_size=max_size), now)

@@ -267,7 +267,15 @@ class Model:
             assert ledger.draining or not old, "draining ended before everything was replaced"
             assert ledger.size <= self.policy.max_size or not ledger.idle
         over = ledger.size > self.policy.max_size
-        assert ledger.quiet == (not (ledger.line or ledger.paused or ledger.draining or ledger.closed or over))
         assert not (self.resting and ledger.started)
-        expected = math.inf if not ledger.line else next(iter(ledger.line)).due_at
+        front = next(iter(ledger.line), None)
+        expected = math.inf if front is None else front.due_at
         assert ledger.overtake_until == (-math.inf if ledger.paused or ledger.closed else expected)
+        if ledger.paused or ledger.draining or ledger.closed or over:
+            assert ledger.quiet_until == -math.inf
+        elif front is None:
+            assert ledger.quiet_until == math.inf
+        elif not front.called:
+            assert ledger.quiet_until == -math.inf
+        else:
+            assert ledger.quiet_until <= min(front.due_at, ledger._overtaking_until)

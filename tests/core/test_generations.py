@@ -30,7 +30,7 @@ class TestDraining:
         assert closed(ledger) == [(out, CloseReason.DRAINED)]
         assert ledger.size == len(ledger.idle) == 2
         assert not ledger.draining
-        assert ledger.quiet
+        assert ledger.quiet_until == math.inf
 
     def test_an_old_one_that_comes_back_serves_the_line_until_a_new_one_was_ever_opened(self):
         ledger = book(min_size=0, max_size=2)
@@ -116,7 +116,7 @@ class TestDraining:
     def test_draining_an_empty_pool_is_over_at_once(self):
         ledger = book(min_size=2)
         ledger.drain(1.0)
-        assert (ledger.draining, ledger.quiet, len(ledger.todo)) == (False, True, 0)
+        assert (ledger.draining, ledger.quiet_until, len(ledger.todo)) == (False, math.inf, 0)
 
     def test_a_connection_reopened_by_its_holder_beside_a_drain_is_drained_too(self):
         ledger = book(min_size=0, max_size=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 
 from hypothesis import HealthCheck, Phase, settings
@@ -245,7 +246,7 @@ class LedgerMachine(RuleBasedStateMachine):
             rebuilt = Counted(model.policy, Slot, lasting)
             assert (rebuilt.closed, rebuilt.paused) == (ledger.closed, ledger.paused)
             assert rebuilt.stats().closes == ledger.stats().closes
-            assert rebuilt.quiet == (not (ledger.closed or ledger.paused))
+            assert rebuilt.quiet_until == (-math.inf if ledger.closed or ledger.paused else math.inf)
         elif what == "close" and number < 3:
             model.watching.append((watcher, Watch.ALL_CLOSED))
             model.end_generation()

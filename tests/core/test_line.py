@@ -10,7 +10,7 @@ import pytest
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import BREATH, OVERTAKING, TIGHT, TURNS, Check, Refusal, Refused, State
 
-from .ledgers import Pool, Slot, Waiter, book, borrowed, closed, give_back, grow, queued, todo, woken
+from .ledgers import Pool, Slot, Waiter, book, borrowed, closed, give_back, grow, queued, resize, todo, woken
 
 
 class TestTaking:
@@ -227,6 +227,49 @@ class TestOvertaking:
         ledger.sort_out(slot, 0.006)
         assert waiter.slot is slot
 
+    def test_while_the_front_is_called_and_overtaken_returns_concern_nobody_until_it_is_due(self):
+        ledger, slot, _ = self.in_a_tight_loop(fair_after=0.005)
+        assert ledger.give_back(slot, 0.001), "it is to be called"
+        ledger.sort_out(slot, 0.001)
+        for now in (0.002, 0.003):
+            assert ledger.take(now, "newcomer") is slot
+            assert not ledger.give_back(slot, now), "it was called, and looks by itself"
+        assert ledger.take(0.004, "newcomer") is slot
+        assert ledger.give_back(slot, 0.005)
+
+    def test_once_it_has_been_overtaken_for_too_long_returns_concern_it_again(self):
+        ledger, slot, _ = self.in_a_tight_loop(fair_after=1.0)
+        give_back(ledger, slot, 0.0)
+        assert ledger.take(0.0, "newcomer") is slot
+        assert not ledger.give_back(slot, OVERTAKING * 0.99)
+        assert ledger.take(OVERTAKING * 0.99, "newcomer") is slot
+        assert ledger.give_back(slot, OVERTAKING)
+
+    @pytest.mark.parametrize("what", ["pause", "drain", "resize", "leave"])
+    def test_what_happens_to_the_pool_makes_returns_concern_somebody_again(self, what):
+        ledger, slot, waiter = self.in_a_tight_loop(fair_after=1.0)
+        second = queued(ledger, 0.001, "second")
+        give_back(ledger, slot, 0.001)
+        assert ledger.take(0.002, "newcomer") is slot
+        steps = {
+            "pause": lambda: ledger.pause(0.002),
+            "drain": lambda: ledger.drain(0.002),
+            "resize": lambda: resize(ledger, 0, 1, 0.002),
+            "leave": lambda: ledger.leave(waiter, 0.002),
+        }
+        steps[what]()
+        assert ledger.give_back(slot, 0.003) == (what != "resize"), "a size that it fits changes nothing"
+        assert (second.called, waiter.called) == (False, True)
+
+    def test_a_return_judged_by_an_old_clock_after_the_front_looked_and_was_due_is_sorted_out(self):
+        ledger, slot, waiter = self.in_a_tight_loop(fair_after=0.005)
+        give_back(ledger, slot, 0.001)
+        assert ledger.take(0.002, "newcomer") is slot
+        assert ledger.look(waiter, 0.005) == math.inf
+        assert ledger.give_back(slot, 0.0049), "it sleeps now, and nobody else would tell it"
+        ledger.sort_out(slot, 0.0051)
+        assert waiter.slot is slot
+
     @pytest.mark.parametrize(("ahead", "turns"), [(0, 1), (1, 1), (2, 2), (5, 3), (1000, TURNS)])
     def test_a_waiter_that_has_turns_to_wait_anyway_may_be_overtaken_for_longer(self, ahead, turns):
         ledger = book(min_size=0, max_size=2, fair_after=0.005)
@@ -252,7 +295,7 @@ class TestLeaving:
         waiter = queued(ledger)
         ledger.abandon(waiter, 1.0, None)
         assert not ledger.line
-        assert ledger.quiet
+        assert ledger.quiet_until == math.inf
         assert ledger.totals.timeouts == 0
 
     def test_the_slot_of_a_vanished_waiter_lies_idle_again_when_nobody_else_waits(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 
 import pytest
 
@@ -11,11 +11,7 @@ from dbkit.core.policy import PoolPolicy
 from dbkit.core.reasons import CloseReason
 from dbkit.core.types import Refusal, Refused, State, Watch
 
-from .ledgers import Pool, Slot, Waiter, book, borrowed, closed, fail, give_back, grow, queued, woken
-
-
-def resize(ledger: Pool, min_size: int, max_size: int, now: float) -> None:
-    ledger.resize(dataclasses.replace(ledger.policy, min_size=min_size, max_size=max_size), now)
+from .ledgers import Pool, Slot, Waiter, book, borrowed, closed, fail, give_back, grow, queued, resize, woken
 
 
 class TestWarmingUp:
@@ -106,7 +102,7 @@ class TestPausing:
         ledger.resume(2.0)
         assert woken(ledger) == [pausing]
         assert ledger.watchers == [(warming, Watch.WARM)]
-        assert ledger.quiet
+        assert ledger.quiet_until == math.inf
 
     def test_a_new_connection_that_arrives_in_a_paused_pool_lies_idle(self):
         ledger = book(min_size=0)
@@ -131,7 +127,7 @@ class TestResizing:
         give_back(ledger, first, 7.0)
         assert closed(ledger) == []
         assert (ledger.size, first.state, third.state) == (2, State.IDLE, State.IN_USE)
-        assert ledger.quiet
+        assert ledger.quiet_until == math.inf
 
     def test_once_it_fits_a_return_concerns_nobody(self):
         ledger = book(min_size=0, max_size=4)
@@ -139,7 +135,7 @@ class TestResizing:
             give_back(ledger, slot, 5.0)
         resize(ledger, 0, 2, 6.0)
         assert len(closed(ledger)) == 2
-        assert ledger.quiet
+        assert ledger.quiet_until == math.inf
 
     def test_of_the_idle_ones_the_longest_idle_go_first(self):
         ledger = book(min_size=0, max_size=3)
@@ -264,18 +260,18 @@ class TestRebuilding:
         ledger = book(min_size=0)
         ledger.pause(0.0)
         paused = self.rebuilt(ledger)
-        assert (paused.paused, paused.closed, paused.quiet) == (True, False, False)
+        assert (paused.paused, paused.closed, paused.quiet_until) == (True, False, -math.inf)
         assert paused.take(0.0, None) is None
         assert queued(paused).slot is None
         ledger.close(1.0)
         after = self.rebuilt(ledger)
-        assert (after.closed, after.quiet) == (True, False)
+        assert (after.closed, after.quiet_until) == (True, -math.inf)
         with pytest.raises(Refused):
             queued(after)
 
     def test_a_pool_that_is_neither_stays_usable(self):
         after = self.rebuilt(book(min_size=0))
-        assert (after.closed, after.paused, after.quiet) == (False, False, True)
+        assert (after.closed, after.paused, after.quiet_until) == (False, False, math.inf)
         assert len(borrowed(after, 2)) == 2
 
     def test_the_counts_go_on_and_the_old_ledger_changes_them_no_more(self):

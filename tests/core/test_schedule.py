@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from dbkit.core.schedule import Alarm
 
 
@@ -92,3 +94,28 @@ def test_a_ring_that_was_asked_for_twice_and_comes_twice_leaves_nothing_behind()
     alarm.asked(20.0)
     assert not alarm.wants(30.0)
     assert alarm.wants(10.0)
+
+
+def test_an_exception_that_strikes_while_a_ring_is_noted_that_came_before_leaves_no_last_alarm():
+    """Whatever becomes of the noting: one that waits for a ring which came already would wait for ever."""
+
+    class StrikesAfterwards(set):
+        def add(self, one):
+            super().add(one)
+            raise KeyboardInterrupt
+
+    alarm = Alarm()
+    alarm.rang(5.0)
+    alarm._noted = StrikesAfterwards()
+    with pytest.raises(KeyboardInterrupt):
+        alarm.asked(5.0)
+    assert alarm.wants(20.0)
+
+
+def test_what_is_noted_does_not_grow_with_the_rings():
+    alarm = Alarm()
+    for when in range(100):
+        alarm.rang(float(when))
+        alarm.asked(float(when))
+    alarm.rang(100.0)
+    assert not alarm._noted

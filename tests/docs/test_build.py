@@ -13,6 +13,7 @@ import pytest
 
 from dbkit import DatabaseConnectionManager
 
+from ..once import made_once
 from .blocks import ROOT
 
 pytest.importorskip("sphinx", reason="Sphinx is in the dependency group 'docs'")
@@ -37,17 +38,19 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the pages, as ``make docs`` builds them."""
-    folder = tmp_path_factory.mktemp("docs")
-    options = ["--fail-on-warning", "--keep-going", "--quiet", "-d", str(folder / "doctrees")]
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(folder / "html")],
-        capture_output=True,
-        text=True,
-        timeout=200,  # it takes ten seconds on a machine that does nothing else
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "html"
+
+    def build(folder: Path) -> None:
+        options = ["--fail-on-warning", "--keep-going", "--quiet", "-d", str(folder / "doctrees")]
+        done = subprocess.run(
+            [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(folder / "html")],
+            capture_output=True,
+            text=True,
+            timeout=200,  # it takes ten seconds on a machine that does nothing else
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "docs", build) / "html"
 
 
 def test_every_page_is_built_without_a_warning(built: Path):

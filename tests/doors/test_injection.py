@@ -11,6 +11,7 @@ from sqlalchemy import Integer, MetaData, String, Table, exc, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dbkit import DatabaseConnectionManager, DbkitError
+from dbkit.embedded import EmbeddedPostgres
 from dbkit.models import Conventions, Repository
 
 CANARIES = [
@@ -38,13 +39,23 @@ class Thing(Base):
     name: Mapped[str] = mapped_column(String)
 
 
-@pytest.fixture(params=["psycopg2", "psycopg"])
-def db(request: pytest.FixtureRequest, database: str) -> Iterator[DatabaseConnectionManager]:
-    url = database.replace("postgresql://", f"postgresql+{request.param}://")
+@pytest.fixture(scope="module", params=["psycopg2", "psycopg"])
+def url(request: pytest.FixtureRequest, server: EmbeddedPostgres) -> Iterator[str]:
+    """A database with the canary's table, by way of each driver."""
+    name = f"doors_{request.param}"
+    made = server.create_database(name).replace("postgresql://", f"postgresql+{request.param}://")
+    with DatabaseConnectionManager(made, min_size=0) as db:
+        db.execute_query("CREATE TABLE canary (id integer PRIMARY KEY, name text)")
+        Thing.__table__.create(db.engine)
+    yield made
+    server.drop_database(name)
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[DatabaseConnectionManager]:
     with DatabaseConnectionManager(url, min_size=0, max_size=2) as made:
-        made.execute_query("CREATE TABLE canary (id integer PRIMARY KEY, name text)")
+        made.execute_query("TRUNCATE canary, doors_thing")
         made.execute_query("INSERT INTO canary VALUES (1, 'alive')")
-        Thing.__table__.create(made.engine)
         yield made
 
 

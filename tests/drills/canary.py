@@ -32,6 +32,7 @@ IN_CHILDREN: Final = str(Path(__file__).with_name("in_children"))
 COVER: Final = "[the canary]"
 
 _WATCHING: Final[list[Callable[[BaseException], None]]] = []
+_BEFORE: Final[list[object]] = []
 
 
 def seen(error: BaseException) -> None:
@@ -50,7 +51,7 @@ class Canary:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: set[object] = set()
-        self._words = tuple(self._file("words").read_text().split()) if self._file("words").exists() else ()
+        self._words = tuple(self._file("words").read_text().splitlines()) if self._file("words").exists() else ()
         self.records = 0
 
     def _file(self, name: str) -> Path:
@@ -96,8 +97,8 @@ class Canary:
 
     def look_at_the_process(self) -> None:
         """Look at what is alive, and at what faulthandler would write if the process crashed now."""
-        for one in gc.get_objects():
-            if str(type(one).__module__).startswith("dbkit"):  # some classes have a descriptor there
+        for one in (*_BEFORE, *gc.get_objects()):
+            if is_ours(one):
                 self.look(f"repr of a {type(one).__qualname__}", f"{one!r} {one}")
         with tempfile.TemporaryFile("w+") as file:
             faulthandler.dump_traceback(file, all_threads=True)
@@ -130,6 +131,16 @@ class Canary:
             logging.logThreads = names_threads
             for one, level in before:
                 one.setLevel(level)
+
+
+def is_ours(one: object) -> bool:
+    """Whether it is dbkit's."""
+    return str(type(one).__module__).startswith("dbkit")  # some classes have a descriptor there
+
+
+def note_what_is_there() -> None:
+    """Before ``gc`` is told to leave alone what there is, and to name it no more: keep what is ours of it in sight."""
+    _BEFORE.extend(one for one in gc.get_objects() if is_ours(one))
 
 
 def watch_this_process(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from ..migrate.conftest import scripts as scripts
-from .canary import Canary
+from .canary import Canary, note_what_is_there
 from .forms import FORM
 from .record import FOLDER, Drill, read
 from .watched import note_passwords, watched
@@ -25,6 +25,12 @@ SAID: Final = pytest.StashKey[str]()
 
 _began = time.time()
 note_passwords()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish() -> None:
+    """Before tests/conftest.py has the collector leave it alone."""
+    note_what_is_there()
 
 
 @pytest.fixture

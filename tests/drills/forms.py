@@ -1,13 +1,15 @@
-"""Which form of a drill runs, and what of the system it may need: both said by the environment."""
+"""Which form of a drill runs, and what of the system it may need: both said by the environment.
+
+Programs of the drills ask for the form, too: pytest is loaded by what only tests use.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Final, TypeVar
-
-import pytest
 
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ SYSTEM_FOLDERS: Final = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/local/sbin"
 """Where distributions put servers, which are not on everybody's ``PATH``."""
 
 if FORM not in ("short", "long"):
-    raise pytest.UsageError(f"DBKIT_DRILLS={FORM!r}: short or long")
+    raise ValueError(f"DBKIT_DRILLS={FORM!r}: short or long")
 
 
 def by_form(*, short: T, long: T) -> T:
@@ -29,7 +31,11 @@ def by_form(*, short: T, long: T) -> T:
     return long if FORM == "long" else short
 
 
-only_long = pytest.mark.skipif(FORM != "long", reason="in the long form only: DBKIT_DRILLS=long")
+def only_long(test: Callable[..., None]) -> Callable[..., None]:
+    """A mark: the test runs in the long form only."""
+    import pytest
+
+    return pytest.mark.skipif(FORM != "long", reason="in the long form only: DBKIT_DRILLS=long")(test)
 
 
 def program(name: str, *, needed_for: str) -> str:
@@ -47,6 +53,8 @@ def program(name: str, *, needed_for: str) -> str:
 
 def missing(what: str, reason: str) -> None:
     """Skip the test, or fail it where ``DBKIT_DRILLS_REQUIRE`` names what is missing."""
+    import pytest
+
     if what in REQUIRED:
         pytest.fail(f"{reason}, and DBKIT_DRILLS_REQUIRE names {what}")
     pytest.skip(reason)

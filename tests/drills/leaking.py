@@ -54,6 +54,7 @@ WAYS: Final[dict[str, Callable[[Entrant], None]]] = {
 
 
 def main(name: str, url: str) -> None:
+    gc.freeze()  # modules are no rubbish: without them the collector comes round the more often
     for way, leak in WAYS.items():
         entrant = make(name, url, timeout=5)
         fill(entrant)

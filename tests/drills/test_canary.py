@@ -108,3 +108,12 @@ def test_what_is_clean_is_clean(canary: Canary) -> None:
         show(canary)
     assert canary.records > 0
     assert canary.finds() == ""
+
+
+def test_a_password_with_blanks_is_one_word_in_children_too(tmp_path: Path) -> None:
+    Canary(tmp_path).learn("p@ss / word")
+    childs = Canary(tmp_path)  # as each child makes it
+    childs.look("what it said", "/usr/bin: word")
+    assert childs.finds() == ""
+    childs.look("what it said", "with p@ss / word")
+    assert COVER in childs.finds()

@@ -40,6 +40,7 @@ def hammer(entrant: Entrant, enough: threading.Event, hits: list[int]) -> None:
 
 
 def main(name: str, url: str, most: str, seconds: str) -> None:
+    gc.freeze()
     sys.unraisablehook = lambda _: None
     logging.root.addHandler(logging.NullHandler())  # any other has a lock, which a thrown exception may leave locked
     options: dict[str, Any] = {"max_idle": 0.2, "max_lifetime": 1.0, "keepalive": 0.1} if name == OURS else {}

@@ -7,7 +7,7 @@ import sys
 
 
 def test_the_shop_on_an_event_loop():
-    command = [sys.executable, "-W", "error", "-m", "examples.movies", "--async", "--count", "500", "--seconds", "1.5"]
+    command = [sys.executable, "-W", "error", "-m", "examples.movies", "--async", "--count", "200", "--seconds", "0.5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "200 tasks, three repositories, one pool (2 to 10)" in done.stdout

@@ -1,6 +1,7 @@
 """What the tests of the pool share: waiting for conditions, engines, borrowers, and doubles for connects.
 
-All of it works on each runtime (see ``runtimes.py``).
+All of it works on each runtime (see ``runtimes.py``). Programs that tests start use it, too: what only a loop needs is
+loaded there.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import psycopg
 import psycopg2
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import Pool
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -79,11 +78,18 @@ def engine_on(url: str, *, name: str = "dbkit-test", **arguments: Any) -> Iterat
     if "creator" not in arguments:
         arguments.setdefault("connect_args", name_argument(driver, name))
     made = make_url(url).set(drivername=f"postgresql+{driver}")
-    engine = create_async_engine(made, **arguments).sync_engine if in_greenlet() else create_engine(made, **arguments)
+    engine = loops_engine(made, **arguments) if in_greenlet() else create_engine(made, **arguments)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def loops_engine(url: Any, **arguments: Any) -> Engine:
+    """The synchronous side of an engine for a loop."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    return create_async_engine(url, **arguments).sync_engine
 
 
 class Connects:
@@ -103,7 +109,7 @@ class Connects:
         self._connect: Callable[[], Any] = partial(psycopg2.connect, url, application_name=name)
         if in_greenlet():
             made = make_url(url).set(drivername=f"postgresql+{driver_here()}")
-            self.dialect = create_async_engine(made).dialect
+            self.dialect = loops_engine(made).dialect
             given, named = self.dialect.create_connect_args(made)
             named |= name_argument(driver_here(), name)
             self._connect = partial(self.dialect.connect, *given, **named)
@@ -135,7 +141,11 @@ def pool_on(creator: Callable[..., Any], **numbers: Any) -> Any:
 
 def operational_error() -> type[Exception]:
     """The class of the errors by which the driver of this runtime tells that it cannot connect."""
-    return psycopg.OperationalError if driver_here() == "psycopg" else psycopg2.OperationalError
+    if driver_here() != "psycopg":
+        return psycopg2.OperationalError
+    import psycopg
+
+    return psycopg.OperationalError
 
 
 def refused() -> Exception:
@@ -247,10 +257,8 @@ def pid_of(connection: Any) -> int:
 
 def backend_pid(connection: Any) -> int:
     """The same, of a driver's own connection."""
-    if isinstance(connection, psycopg.AsyncConnection):
-        return connection.info.backend_pid
-    asked = getattr(connection, "get_server_pid", None) or connection.get_backend_pid
-    return int(asked())
+    asked = getattr(connection, "get_server_pid", None)  # asyncpg's
+    return int(asked() if asked else connection.info.backend_pid)
 
 
 def slot_of(connection: Any) -> Any:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
@@ -42,6 +41,8 @@ def on(*runtimes: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A mark: the test runs on each of these runtimes."""
 
     def mark(test: Callable[..., None]) -> Callable[..., None]:
+        import pytest  # which the programs that tests start, and that use what else is here, need not load
+
         return pytest.mark.usefixtures("runtime")(pytest.mark.parametrize("runtime", runtimes, indirect=True)(test))
 
     return mark

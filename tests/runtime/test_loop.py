@@ -153,9 +153,9 @@ def test_a_cancelled_waiter_is_told_so_and_may_be_woken_for_nothing(run: Run, ru
     run(body)
 
 
-def test_a_waiter_knows_who_asks_since_when_and_in_which_context(runtime: LoopRuntime):
+def test_a_waiter_knows_who_asks_since_when_and_in_which_context(run: Run, runtime: LoopRuntime):
     context = contextvars.copy_context()
-    waiter = runtime.waiter(12.5, 7, context)
+    waiter = run(lambda: runtime.waiter(12.5, 7, context))
     assert (waiter.since, waiter.due_at, waiter.holder) == (12.5, 12.5, 7)
     assert waiter.context is context
     assert waiter.slot is waiter.error is None

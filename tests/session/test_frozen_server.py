@@ -6,13 +6,13 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import exc, text
 
-from dbkit import CommitOutcomeUnknown, DeadlineExceeded
+from dbkit import CommitOutcomeUnknown, DatabaseConnectionManager, DeadlineExceeded
 from dbkit.drivers.bounded import bounded, for_text, given_up
 from dbkit.runtime import waits
 
@@ -94,8 +94,8 @@ def whole(db: Any, before: int) -> None:
     assert db.stats().size == 1
 
 
-@pytest.mark.parametrize("road", WITHIN_A_DEADLINE)
-def test_a_deadline_frees_the_caller(db: Any, admin: Admin, road: str) -> None:
+def a_deadline(db: Any, admin: Admin, road: str) -> None:
+    """On this road a deadline frees the caller."""
     with Freezer(db, admin) as frozen:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded, match="given up") as caught, db.deadline(SECONDS):
@@ -107,8 +107,8 @@ def test_a_deadline_frees_the_caller(db: Any, admin: Admin, road: str) -> None:
         whole(db, frozen.pid)
 
 
-@pytest.mark.parametrize("road", WITH_A_TIMEOUT)
-def test_a_timeout_frees_the_caller(db: Any, admin: Admin, road: str) -> None:
+def a_timeout(db: Any, admin: Admin, road: str) -> None:
+    """On this road a statement's or a session's ``timeout`` does."""
     with Freezer(db, admin) as frozen:
         began = time.monotonic()
         with pytest.raises(DeadlineExceeded, match="timeout of 2 s is past") as caught:
@@ -119,12 +119,13 @@ def test_a_timeout_frees_the_caller(db: Any, admin: Admin, road: str) -> None:
         whole(db, frozen.pid)
 
 
-def test_copy_is_freed(db: Any, admin: Admin, table: str) -> None:
+def a_copy(db: Any, _: Admin, table: str) -> None:
     def slow(pid: int) -> Any:
         yield (1, "x")
         os.kill(pid, signal.SIGSTOP)
         yield (2, "y")
 
+    db.execute_query(f"CREATE TABLE {table} (id integer PRIMARY KEY, name text)")
     pid = db.execute_query("SELECT pg_backend_pid()").scalar()
     try:
         with pytest.raises(DeadlineExceeded, match="given up"), db.deadline(SECONDS):
@@ -133,9 +134,12 @@ def test_copy_is_freed(db: Any, admin: Admin, table: str) -> None:
         os.kill(pid, signal.SIGCONT)
     whole(db, pid)
     assert db.execute_query(f"SELECT count(*) FROM {table}").scalar() == 0
+    db.execute_query(f"DROP TABLE {table}")
 
 
-def test_a_commit_that_is_given_up_has_no_known_outcome(db: Any, table: str) -> None:
+def a_commit(db: Any, _: Admin, table: str) -> None:
+    """It has no known outcome."""
+    db.execute_query(f"CREATE TABLE {table} (id integer PRIMARY KEY, name text)")
     pid = db.execute_query("SELECT pg_backend_pid()").scalar()
     try:
         with pytest.raises(CommitOutcomeUnknown), db.deadline(SECONDS), db.session_scope() as session:
@@ -144,6 +148,39 @@ def test_a_commit_that_is_given_up_has_no_known_outcome(db: Any, table: str) -> 
     finally:
         os.kill(pid, signal.SIGCONT)
     whole(db, pid)
+    db.execute_query(f"DROP TABLE {table}")
+
+
+CASES: dict[str, tuple[Callable[[Any, Admin, str], None], str]] = {
+    **{f"deadline-{road}": (a_deadline, road) for road in WITHIN_A_DEADLINE},
+    **{f"timeout-{road}": (a_timeout, road) for road in WITH_A_TIMEOUT},
+    "copy": (a_copy, "frozen_copy"),
+    "commit": (a_commit, "frozen_commit"),
+}
+
+
+@pytest.fixture(scope="module")
+def under_way(shared_database: str) -> Iterator[dict[tuple[str, str], Task]]:
+    """Every case with every driver, begun together: each does little but wait for its own seconds to pass."""
+    admin = Admin(shared_database)
+
+    def one(driver: str, case: str) -> None:
+        act, given = CASES[case]
+        url = shared_database.replace("postgresql://", f"postgresql+{driver}://")
+        db = DatabaseConnectionManager(url, min_size=0, max_size=1, timeout=60, keepalive=None)
+        act(db, admin, f"{given}_{driver}" if given.startswith("frozen") else given)
+        assert db.close_connections() == ()
+
+    tasks = {(driver, case): Task(one, driver, case) for driver in ("psycopg2", "psycopg") for case in CASES}
+    yield tasks
+    for task in tasks.values():
+        task.join()
+    admin.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_caller_is_free_after_its_time(under_way: dict[tuple[str, str], Task], driver: str, case: str) -> None:
+    under_way[driver, case].outcome()
 
 
 def test_statements_that_are_answered_are_left_alone(db: Any, admin: Admin) -> None:
