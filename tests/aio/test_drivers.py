@@ -57,14 +57,14 @@ def test_of_several_hosts_the_next_one_is_tried_where_nobody_answers(
 
 
 def test_of_several_hosts_none_is_tried_after_a_refusal(
-    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
+    in_a_greenlet, made: Driver, driver: str, params: dict[str, Any], closed_port: int
 ):
     several = {"host": "127.0.0.1,127.0.0.1", "port": f"{params['port']},{closed_port}", "password": "wrong"}
 
     def body() -> None:
         with pytest.raises(Exception, match="password authentication failed") as caught:
             made.connect(**params | several)
-        if made.name == "asyncpg":
+        if driver == "asyncpg":
             assert made.sqlstate(caught.value) == caught.value.pgcode == "28P01"  # type: ignore[attr-defined]
 
     in_a_greenlet(body)
@@ -126,7 +126,7 @@ def test_a_transaction_of_sqlalchemys_is_left_and_rolled_back(on_a_connection, m
     on_a_connection(body)
 
 
-def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver):
+def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver, driver: str):
     def body(connection: Any) -> None:
         for statement, committed in (("SELECT 1", True), ("SELECT 1 / 0", False)):
             driver_connection(connection)
@@ -135,7 +135,7 @@ def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver):
             except Exception as error:
                 assert "division" in str(error)
             answer = made.commit(connection)
-            if made.name == "asyncpg":
+            if driver == "asyncpg":
                 assert answer == committed
             assert made.is_clean(connection)
             driver_connection(connection)  # it can be begun again
@@ -211,12 +211,12 @@ def test_the_end_is_the_end_of_the_session(on_a_connection, made: Driver, admin:
     on_a_connection(body)
 
 
-def test_an_end_in_the_midst_of_a_statement_ends_that_too(on_a_connection, made: Driver, admin: Admin):
+def test_an_end_in_the_midst_of_a_statement_ends_that_too(on_a_connection, made: Driver, driver: str, admin: Admin):
     def body(connection: Any) -> None:
         pid = execute(connection, "SELECT pg_backend_pid()")
         connection.rollback()
         sleeping = asleep(connection, admin)
-        if made.name == "asyncpg":
+        if driver == "asyncpg":
             sleeping.cancel()  # asyncpg does two things at once for nobody
             await_only(asyncio.wait([sleeping]))
         made.end(connection)
