@@ -5,7 +5,8 @@ until the server answers. But the interpreter writes the signal's number to its 
 thread reads there, and tells whoever asked when the signal came: it may hear of it late, so the kernel notes the time.
 See docs/decisions/interrupts.md. Invariants:
 
-1. The descriptor is taken only where nobody has it, and is given up for good to the first who takes it from us.
+1. The descriptor is taken only where nobody has it, or where it is closed, and is given up for good to the first who
+   takes it from us.
 2. Only a Ctrl-C that will raise ``KeyboardInterrupt`` is told of: a program with a handler of its own decides itself.
 3. A forked child neither reads nor writes the parent's descriptor. It starts without, as if nobody had listened.
 """

@@ -55,7 +55,14 @@ def params(shared_database: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def on_a_connection(run, made: Driver, params: dict[str, Any]) -> Iterator[Callable[..., None]]:
+def in_a_greenlet() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Run a synchronous body in a greenlet, on a loop of its own. What it drops is not collected, as after ``run``."""
+    with loop_runner() as runner:
+        yield lambda body: runner(greenlet_spawn(body))
+
+
+@pytest.fixture
+def on_a_connection(in_a_greenlet: Any, made: Driver, params: dict[str, Any]) -> Callable[..., None]:
     """Run a synchronous body in a greenlet, with a new connection, which is ended after it."""
 
     def within(body: Callable[[Any], None], **more: Any) -> None:
@@ -66,6 +73,6 @@ def on_a_connection(run, made: Driver, params: dict[str, Any]) -> Iterator[Calla
             finally:
                 made.terminate(connection)
 
-        run(greenlet_spawn(whole))
+        in_a_greenlet(whole)
 
     return within

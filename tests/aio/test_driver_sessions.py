@@ -108,7 +108,9 @@ def test_a_change_is_seen_and_taken_back(on_a_connection, made: Driver, driver: 
 def test_cursors_that_were_left_open_are_closed(on_a_connection, made: Driver, driver: str):
     def body(connection: Any) -> None:
         before, raw = made.state(connection), connection.driver_connection
-        kept = [raw.cursor(), raw.cursor("named")]
+        kept = [raw.cursor()]
+        assert not made.is_untouched(connection, before)
+        kept.append(raw.cursor("named"))
         await_only(kept[1].execute("SELECT generate_series(1, 10)"))
         assert not made.is_untouched(connection, before)
         assert made.close_cursors(connection)

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import await_only
 
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.session.asyncio import driver_connection
@@ -46,37 +46,39 @@ def closed_port() -> int:
 
 
 def test_of_several_hosts_the_next_one_is_tried_where_nobody_answers(
-    run, made: Driver, params: dict[str, Any], closed_port: int
+    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
 ):
     def body() -> None:
         connection = made.connect(**params | {"host": "127.0.0.1,127.0.0.1", "port": f"{closed_port},{params['port']}"})
         assert execute(connection, "SELECT 1") == 1
         made.terminate(connection)
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
-def test_of_several_hosts_none_is_tried_after_a_refusal(run, made: Driver, params: dict[str, Any], closed_port: int):
+def test_of_several_hosts_none_is_tried_after_a_refusal(
+    in_a_greenlet, made: Driver, driver: str, params: dict[str, Any], closed_port: int
+):
     several = {"host": "127.0.0.1,127.0.0.1", "port": f"{params['port']},{closed_port}", "password": "wrong"}
 
     def body() -> None:
         with pytest.raises(Exception, match="password authentication failed") as caught:
             made.connect(**params | several)
-        if made.name == "asyncpg":
+        if driver == "asyncpg":
             assert made.sqlstate(caught.value) == caught.value.pgcode == "28P01"  # type: ignore[attr-defined]
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
 def test_where_nobody_answers_at_all_it_is_the_drivers_own_error(
-    run, made: Driver, params: dict[str, Any], closed_port: int
+    in_a_greenlet, made: Driver, params: dict[str, Any], closed_port: int
 ):
     def body() -> None:
         with pytest.raises(Exception, match=r"[Cc]onnect.*refused|[Cc]onnect call failed") as caught:
             made.connect(**params | {"port": closed_port})
         assert "OperationalError" in type(caught.value).__name__
 
-    run(greenlet_spawn(body))
+    in_a_greenlet(body)
 
 
 # ---- transactions
@@ -124,7 +126,7 @@ def test_a_transaction_of_sqlalchemys_is_left_and_rolled_back(on_a_connection, m
     on_a_connection(body)
 
 
-def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver):
+def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver, driver: str):
     def body(connection: Any) -> None:
         for statement, committed in (("SELECT 1", True), ("SELECT 1 / 0", False)):
             driver_connection(connection)
@@ -133,7 +135,7 @@ def test_a_commit_says_whether_it_was_one(on_a_connection, made: Driver):
             except Exception as error:
                 assert "division" in str(error)
             answer = made.commit(connection)
-            if made.name == "asyncpg":
+            if driver == "asyncpg":
                 assert answer == committed
             assert made.is_clean(connection)
             driver_connection(connection)  # it can be begun again
@@ -209,12 +211,12 @@ def test_the_end_is_the_end_of_the_session(on_a_connection, made: Driver, admin:
     on_a_connection(body)
 
 
-def test_an_end_in_the_midst_of_a_statement_ends_that_too(on_a_connection, made: Driver, admin: Admin):
+def test_an_end_in_the_midst_of_a_statement_ends_that_too(on_a_connection, made: Driver, driver: str, admin: Admin):
     def body(connection: Any) -> None:
         pid = execute(connection, "SELECT pg_backend_pid()")
         connection.rollback()
         sleeping = asleep(connection, admin)
-        if made.name == "asyncpg":
+        if driver == "asyncpg":
             sleeping.cancel()  # asyncpg does two things at once for nobody
             await_only(asyncio.wait([sleeping]))
         made.end(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 import threading
 import warnings
@@ -91,21 +92,24 @@ def test_a_dispose_after_the_loop_leaves_nothing_of_it(driver: str, shared_datab
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of the generator that nobody closed
         loop.close()
-        assert engine.pool.stats().size == 1
+        pool = engine.pool
+        assert pool.stats().size == 1
         engine.sync_engine.dispose()
-        assert engine.pool.stats().size == 0
+        assert pool.stats().size == 0
         gc.collect()
     eventually_now(lambda: sessions(admin, engine) == 0)
 
 
 def test_a_dispose_returns_when_all_is_closed_and_without_a_greenlet_at_once(
-    run, driver: str, shared_database: str, admin: Admin
+    run, driver: str, shared_database: str, admin: Admin, caplog: pytest.LogCaptureFixture
 ):
     engine = async_engine(shared_database, driver, max_size=2)
 
     async def main() -> None:
         await ask(engine)
-        await engine.dispose()
+        with caplog.at_level(logging.DEBUG, "dbkit.pool.elastic_asyncio.AsyncElasticPool"):
+            await engine.dispose()
+        assert "Closing connection" in caplog.text
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await ask(engine)
         engine.sync_engine.dispose()

@@ -77,6 +77,7 @@ USES_OF_THE_LOOP = (
     *(f"tests/drivers/test_{name}.py" for name in ("asyncpg_params", "asyncpg_hosts")),
     *(f"tests/pool/test_{name}.py" for name in ("reset", "rebuilt", "pause", "pool_close", "operations", "leaks")),
     *(f"tests/pool/test_{name}.py" for name in ("pool_events", "dead_connections", "line", "jobs", "observer")),
+    "tests/pool/test_engine_arguments.py",
 )
 """Tests of the parts, and those of the pool that run on a loop, too."""
 
