@@ -5,8 +5,9 @@ Reading needs no await. What awaits does so through SQLAlchemy's greenlet bridge
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
+from asyncio import get_running_loop, wait_for
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -21,6 +22,9 @@ from dbkit.drivers.psycopg_rollback import Rollback, is_plain
 _NO_TRANSACTION: Final = int(Transaction.NONE)
 _ACTIVE: Final = int(Transaction.ACTIVE)
 _NONE: Final[dict[int, Any]] = {}
+LEAVE_TIMEOUT: Final = 2.0
+"""Seconds that a task gets to leave its statement, once that was cancelled: the connection is not closed under it."""
+
 _MODES: Final = ("isolation_level", "read_only", "deferrable", "autocommit")
 """Set by coroutines, where the synchronous connection has attributes."""
 
@@ -165,9 +169,18 @@ class AsyncPsycopgDriver(PsycopgDriver):
         raw = connection._connection
         if raw.pgconn.transaction_status == _ACTIVE:  # else the server would go on with a statement nobody waits for
             self.cancel(connection)
+        await_only(wait_for(raw.lock.acquire(), LEAVE_TIMEOUT))
+        raw.lock.release()
         await_only(raw.close())
 
     def terminate(self, connection: Any) -> None:
         raw = connection._connection
         raw._closed = True  # not broken: we wanted it
-        raw.pgconn.finish()
+        if not raw.lock.locked():
+            raw.pgconn.finish()
+            return
+        # In the midst of a statement psycopg's generator has libpq's connection by its address: to free that would
+        # crash the process. libpq closes it by itself when it reads the end, and the generator finds that.
+        self.shut_down(connection)
+        with suppress(psycopg.Error):
+            raw.pgconn.consume_input()

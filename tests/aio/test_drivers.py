@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.util import await_only
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbkit.drivers.base import Driver, Transaction
 from dbkit.session.asyncio import driver_connection
@@ -223,6 +223,55 @@ def test_an_end_in_the_midst_of_a_statement_ends_that_too(on_a_connection, made:
         await_only(asyncio.wait([sleeping]))
         assert sleeping.cancelled() or sleeping.exception() is not None
         eventually_now(lambda: not is_there(admin, pid))
+
+    on_a_connection(body)
+
+
+@pytest.mark.parametrize("driver", ["psycopg"])
+def test_a_statement_whose_connection_is_let_go_of_fails_and_touches_nothing_that_was_freed(
+    on_a_connection, made: Driver, admin: Admin
+):
+    """psycopg's generator has libpq's connection by its address, and looks at it once more."""
+
+    def body(connection: Any) -> None:
+        pid = execute(connection, "SELECT pg_backend_pid()")
+        connection.rollback()
+        sleeping = asleep(connection, admin)
+        made.terminate(connection)
+        assert not made.is_open(connection)
+        await_only(asyncio.wait([sleeping]))
+        assert isinstance(sleeping.exception(), psycopg.OperationalError)
+        eventually_now(lambda: not is_there(admin, pid))
+
+    on_a_connection(body)
+
+
+@pytest.mark.parametrize("driver", ["psycopg"])
+def test_an_end_waits_until_the_statement_was_left(on_a_connection, made: Driver):
+    def body(connection: Any) -> None:
+        raw = connection._connection
+        await_only(raw.lock.acquire())  # as whoever executes does
+        ending = asyncio.ensure_future(greenlet_spawn(made.end, connection))
+        await_only(asyncio.sleep(0))
+        await_only(asyncio.sleep(0))
+        assert made.is_open(connection)
+        assert not ending.done()
+        raw.lock.release()
+        await_only(ending)
+        assert not made.is_open(connection)
+
+    on_a_connection(body)
+
+
+@pytest.mark.parametrize("driver", ["psycopg"])
+def test_an_end_waits_no_longer_than_a_moment_for_that(on_a_connection, made: Driver, monkeypatch):
+    monkeypatch.setattr("dbkit.drivers.psycopg_asyncio.LEAVE_TIMEOUT", 0.01)
+
+    def body(connection: Any) -> None:
+        await_only(connection._connection.lock.acquire())
+        with pytest.raises(TimeoutError):
+            made.end(connection)
+        assert made.is_open(connection), "it is to be terminated"
 
     on_a_connection(body)
 

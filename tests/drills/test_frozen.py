@@ -23,7 +23,8 @@ DEADLINE = 4.0
 PATIENCE = 8.0
 """Seconds until we let a peer's server process go on."""
 
-SLEEP = "SELECT pg_sleep(1000)"
+SLEEP = "SELECT pg_sleep(1006)"
+"""Nobody else's: other tests leave sessions asleep on this server, too."""
 ASLEEP = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = %s"
 
 

@@ -114,7 +114,7 @@ def test_a_connect_that_hangs_costs_the_borrower_its_timeout_and_no_more(shared_
 def test_an_error_names_the_last_failure_of_an_outage(shared_database: str):
     connects = Connects(shared_database)
     pool = pool_on(connects, **QUIET | {"max_size": 1, "timeout": 0.2})
-    pool.connect().invalidate()
+    pool.borrow(30).invalidate()
     connects.error = refused
     with pytest.raises(PoolTimeoutError, match=r"cannot be reached.* \d+ attempts.*refused") as caught:
         pool.connect()
