@@ -144,6 +144,10 @@ def test_two_living_loops_are_refused_and_both_are_named(driver: str, shared_dat
         with asyncio.Runner() as second:
             with pytest.raises(TwoLoopsError) as caught:
                 second.run(ask(engine))
+            pool: Any = engine.pool
+            for operation in (pool.warm_up, pool.pause, pool.close):
+                with pytest.raises(TwoLoopsError):
+                    second.run(operation())
             for runner in (first, second):
                 assert f"{id(runner.get_loop()):#x}" in str(caught.value)
         first.run(ask(engine))
