@@ -274,6 +274,10 @@ class Driver:
         connection was lost by that. Nothing can be asked of it then."""
         return self.transaction(connection) in (Transaction.ACTIVE, Transaction.UNKNOWN)
 
+    def cancellation_behind(self, error: BaseException) -> BaseException:
+        """The cancellation whose place an error of the driver's took; the error itself where there is none."""
+        return error
+
     def end(self, connection: Any) -> None:
         """Close the connection; a statement that still runs is cancelled. In a greenlet; bounded in time.
 

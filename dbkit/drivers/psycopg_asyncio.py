@@ -5,7 +5,7 @@ Reading needs no await. What awaits does so through SQLAlchemy's greenlet bridge
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, wait_for
+from asyncio import CancelledError, get_running_loop, wait_for
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -160,6 +160,11 @@ class AsyncPsycopgDriver(PsycopgDriver):
             return Rollback(raw, get_running_loop()).over
         rollback: Awaitable[object] = raw.rollback()
         return rollback
+
+    def cancellation_behind(self, error: BaseException) -> BaseException:
+        # psycopg asserts that a pipeline was left which a cancellation cut off as it was entered
+        before = error.__context__
+        return before if isinstance(error, AssertionError) and isinstance(before, CancelledError) else error
 
     def cancel(self, connection: Any) -> bool:
         await_only(connection._connection.cancel_safe(timeout=CANCEL_TIMEOUT))

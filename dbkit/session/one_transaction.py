@@ -58,5 +58,8 @@ def one_transaction(engine: Engine) -> Iterator[Connection]:
             try:
                 yield connection
             except BaseException as error:
-                let_go_if_cut_off(connection, raw, error)
+                meant = for_dialect(engine.dialect).cancellation_behind(error)
+                let_go_if_cut_off(connection, raw, meant)
+                if meant is not error:
+                    raise meant from None
                 raise

@@ -1,14 +1,16 @@
-"""Blocks of the session layer for ``async with``: they end as they would with ``with``."""
+"""Blocks of the session layer on an event loop: they end as they would with ``with``, by a cancellation too."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import psycopg
 import pytest
 
+from dbkit import AsyncDatabaseConnectionManager
 from dbkit.session.asyncio import AsyncBlock
 
 
@@ -63,3 +65,27 @@ def test_an_error_within_is_the_blocks_to_judge():
 
     asyncio.run(main())
     assert ended == ["by an error"] * 2
+
+
+def test_a_cancellation_that_the_driver_hides_is_what_the_task_is_told(
+    run, shared_database: str, table: str, monkeypatch: pytest.MonkeyPatch
+):
+    """psycopg asserts that it left a pipeline, where a cancellation cut it off as that was entered."""
+
+    async def cut_off(*_: Any) -> None:
+        try:
+            raise asyncio.CancelledError
+        finally:
+            raise AssertionError
+
+    monkeypatch.setattr(psycopg.AsyncCursor, "executemany", cut_off)
+
+    async def main() -> None:
+        url = shared_database.replace("postgresql://", "postgresql+psycopg://")
+        rows = [{"id": number, "name": "one"} for number in range(3)]
+        async with AsyncDatabaseConnectionManager(url, min_size=0, max_size=1) as db:
+            with pytest.raises(asyncio.CancelledError):
+                await db.execute_many(f"INSERT INTO {table} VALUES (:id, :name)", rows)
+            assert db.stats().in_use == 0
+
+    run(main())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,15 +21,6 @@ MOST = 2
 """The maximum of the pools here."""
 
 Scenario = Callable[[AsyncDatabaseConnectionManager, str], Awaitable[object]]
-
-
-@pytest.fixture
-def table(admin: Admin) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
-    made = f"t_{uuid.uuid4().hex}"
-    admin.rows(f"CREATE TABLE {made} (id integer PRIMARY KEY, name text)")
-    yield made
-    admin.rows(f"DROP TABLE {made}")
 
 
 async def a_query(db: AsyncDatabaseConnectionManager, table: str) -> None:

@@ -247,6 +247,24 @@ def test_a_statement_whose_connection_is_let_go_of_fails_and_touches_nothing_tha
 
 
 @pytest.mark.parametrize("driver", ["psycopg"])
+def test_a_cancellation_that_psycopg_hides_behind_an_assertion_is_found(made: Driver):
+    def struck(error: BaseException, hidden_by: BaseException) -> BaseException:
+        try:
+            try:
+                raise error
+            finally:
+                raise hidden_by
+        except BaseException as raised:
+            return raised
+
+    cancellation, other = asyncio.CancelledError(), ValueError()
+    assert made.cancellation_behind(struck(cancellation, AssertionError())) is cancellation
+    assert made.cancellation_behind(struck(cancellation, other)) is other
+    other = AssertionError()
+    assert made.cancellation_behind(struck(ValueError(), other)) is other
+
+
+@pytest.mark.parametrize("driver", ["psycopg"])
 def test_an_end_waits_until_the_statement_was_left(on_a_connection, made: Driver):
     def body(connection: Any) -> None:
         raw = connection._connection

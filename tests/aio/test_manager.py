@@ -7,7 +7,6 @@ import gc
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,7 +23,6 @@ from dbkit import (
 )
 from dbkit.credentials import Token
 
-from ..pool.helpers import Admin
 from .helpers import eventually, on_uvloop_too
 
 
@@ -39,32 +37,23 @@ def manager(url: str) -> AsyncDatabaseConnectionManager:
     return AsyncDatabaseConnectionManager(url, min_size=1, max_size=4)
 
 
-@pytest.fixture
-def name(admin: Admin) -> Any:
-    """An empty table (id integer primary key, name text)."""
-    made = f"t_{uuid.uuid4().hex}"
-    admin.rows(f"CREATE TABLE {made} (id integer PRIMARY KEY, name text)")
-    yield made
-    admin.rows(f"DROP TABLE {made}")
-
-
 @on_uvloop_too
-def test_queries(run, manager: AsyncDatabaseConnectionManager, name: str):
+def test_queries(run, manager: AsyncDatabaseConnectionManager, table: str):
     async def main() -> None:
         async with manager as db:
             assert (await db.execute_query("SELECT 1 AS one")).scalar() == 1
-            await db.execute_query(f"INSERT INTO {name} VALUES (:id, :name)", {"id": 1, "name": "a:b%c"})
+            await db.execute_query(f"INSERT INTO {table} VALUES (:id, :name)", {"id": 1, "name": "a:b%c"})
             many = [{"id": 2, "name": "b"}, {"id": 3, "name": "c"}]
-            assert (await db.execute_query(f"INSERT INTO {name} VALUES (:id, :name)", many)).rowcount in (2, -1)
-            rows = await db.execute_query(f"SELECT name FROM {name} WHERE id = %s AND name LIKE 'a%%'", (1,))
+            assert (await db.execute_query(f"INSERT INTO {table} VALUES (:id, :name)", many)).rowcount in (2, -1)
+            rows = await db.execute_query(f"SELECT name FROM {table} WHERE id = %s AND name LIKE 'a%%'", (1,))
             assert [tuple(row) for row in rows] == [("a:b%c",)]
             with pytest.raises(exc.IntegrityError):
-                await db.execute_query(f"INSERT INTO {name} VALUES (1, 'again')")
+                await db.execute_query(f"INSERT INTO {table} VALUES (1, 'again')")
             with pytest.raises(exc.DBAPIError, match="read-only"):
-                await db.execute_query(f"INSERT INTO {name} VALUES (9, 'x')", read_only=True)
+                await db.execute_query(f"INSERT INTO {table} VALUES (9, 'x')", read_only=True)
             with pytest.raises(exc.DBAPIError, match="statement timeout"):
                 await db.execute_query("SELECT pg_sleep(5)", timeout=0.05)
-            assert (await db.execute_query(f"SELECT count(*) FROM {name}")).scalar() == 3
+            assert (await db.execute_query(f"SELECT count(*) FROM {table}")).scalar() == 3
             assert db.stats().in_use == 0
         with pytest.raises(PoolClosedError):
             await db.execute_query("SELECT 1")
@@ -86,28 +75,28 @@ def test_one_round_trip(run, shared_database: str):
 
 
 @on_uvloop_too
-def test_scopes(run, manager: AsyncDatabaseConnectionManager, name: str):
+def test_scopes(run, manager: AsyncDatabaseConnectionManager, table: str):
     async def main() -> None:
         async with manager as db:
             async with db.session_scope(settings={"app.tenant": "5"}) as session:
                 assert await session.scalar(text("SELECT current_setting('app.tenant')")) == "5"
-                await session.execute(text(f"INSERT INTO {name} VALUES (1, 'kept')"))
+                await session.execute(text(f"INSERT INTO {table} VALUES (1, 'kept')"))
                 async with db.session_scope(nested=True) as inner:
                     assert inner.sync_session is session.sync_session
             with pytest.raises(ZeroDivisionError):
                 async with db.session_scope() as session:
-                    await session.execute(text(f"INSERT INTO {name} VALUES (2, 'lost')"))
+                    await session.execute(text(f"INSERT INTO {table} VALUES (2, 'lost')"))
                     raise ZeroDivisionError
             with pytest.raises(exc.DBAPIError, match="read-only"):
                 async with db.session_scope(read_only=True) as session:
-                    await session.execute(text(f"INSERT INTO {name} VALUES (3, 'lost')"))
+                    await session.execute(text(f"INSERT INTO {table} VALUES (3, 'lost')"))
             with pytest.raises(exc.PendingRollbackError, match="Nothing was committed"):
                 async with db.session_scope() as session:
                     connection = await session.connection()
                     with pytest.raises(exc.DBAPIError):
                         await connection.execute(text("SELECT 1 / 0"))
             async with db.sessions() as session:
-                assert await session.scalar(text(f"SELECT string_agg(name, ',') FROM {name}")) == "kept"
+                assert await session.scalar(text(f"SELECT string_agg(name, ',') FROM {table}")) == "kept"
 
     run(main())
 
@@ -125,17 +114,17 @@ def test_options_of_sessions_hold_for_scopes_too(run, manager: AsyncDatabaseConn
 
 
 @on_uvloop_too
-def test_the_drivers_own_connection(run, manager: AsyncDatabaseConnectionManager, name: str, driver: str):
+def test_the_drivers_own_connection(run, manager: AsyncDatabaseConnectionManager, table: str, driver: str):
     async def main() -> None:
         async with manager as db:
             async with db.raw_connection() as connection:
                 assert type(connection).__module__.partition(".")[0] == driver
-                await connection.execute(f"INSERT INTO {name} VALUES (1, 'kept')")
+                await connection.execute(f"INSERT INTO {table} VALUES (1, 'kept')")
             with pytest.raises(ZeroDivisionError):
                 async with db.raw_connection() as connection:
-                    await connection.execute(f"INSERT INTO {name} VALUES (2, 'lost')")
+                    await connection.execute(f"INSERT INTO {table} VALUES (2, 'lost')")
                     raise ZeroDivisionError
-            assert (await db.execute_query(f"SELECT count(*) FROM {name}")).scalar() == 1
+            assert (await db.execute_query(f"SELECT count(*) FROM {table}")).scalar() == 1
             assert (db.stats().opens, db.stats().in_use) == (1, 0)
 
     run(main())
@@ -148,23 +137,23 @@ async def rows_of(number: int) -> AsyncIterator[dict[str, Any]]:
 
 
 @on_uvloop_too
-def test_many_rows_from_an_asynchronous_iterable(run, manager: AsyncDatabaseConnectionManager, name: str):
+def test_many_rows_from_an_asynchronous_iterable(run, manager: AsyncDatabaseConnectionManager, table: str):
     async def main() -> None:
         async with manager as db:
-            assert await db.copy_rows(name, rows_of(500)) == 500
-            assert await db.upsert_rows(name, [{"id": 1, "name": "new"}], key="id") == 1
-            await db.execute_many(f"UPDATE {name} SET name = :name WHERE id = :id", rows_of(20))
-            assert (await db.execute_query(f"SELECT count(*), max(name) FROM {name}")).one()[0] == 500
+            assert await db.copy_rows(table, rows_of(500)) == 500
+            assert await db.upsert_rows(table, [{"id": 1, "name": "new"}], key="id") == 1
+            await db.execute_many(f"UPDATE {table} SET name = :name WHERE id = :id", rows_of(20))
+            assert (await db.execute_query(f"SELECT count(*), max(name) FROM {table}")).one()[0] == 500
             with pytest.raises(exc.IntegrityError):
-                await db.copy_rows(name, [{"id": 1, "name": "twice"}])
+                await db.copy_rows(table, [{"id": 1, "name": "twice"}])
 
             async def failing() -> AsyncIterator[dict[str, Any]]:
                 yield {"id": 1000, "name": "x"}
                 raise ZeroDivisionError
 
             with pytest.raises(ZeroDivisionError):
-                await db.copy_rows(name, failing())
-            assert (await db.execute_query(f"SELECT count(*) FROM {name}")).scalar() == 500
+                await db.copy_rows(table, failing())
+            assert (await db.execute_query(f"SELECT count(*) FROM {table}")).scalar() == 500
 
     run(main())
 
@@ -188,20 +177,20 @@ def test_streams_and_those_left_half_way(run, manager: AsyncDatabaseConnectionMa
 
 
 @on_uvloop_too
-def test_transactions_that_run_again(run, manager: AsyncDatabaseConnectionManager, name: str):
+def test_transactions_that_run_again(run, manager: AsyncDatabaseConnectionManager, table: str):
     async def main() -> None:
         async with manager as db:
-            await db.execute_query(f"INSERT INTO {name} VALUES (1, '0')")
+            await db.execute_query(f"INSERT INTO {table} VALUES (1, '0')")
 
             @db.transactional(isolation_level="SERIALIZABLE", retries=50)
             async def increment(session: Any, by: int) -> int:
-                found = int(await session.scalar(text(f"SELECT name FROM {name} WHERE id = 1")))
+                found = int(await session.scalar(text(f"SELECT name FROM {table} WHERE id = 1")))
                 await asyncio.sleep(0)
-                await session.execute(text(f"UPDATE {name} SET name = :n WHERE id = 1"), {"n": str(found + by)})
+                await session.execute(text(f"UPDATE {table} SET name = :n WHERE id = 1"), {"n": str(found + by)})
                 return found
 
             await asyncio.gather(*(increment(1) for _ in range(8)))
-            assert (await db.execute_query(f"SELECT name FROM {name}")).scalar() == "8"
+            assert (await db.execute_query(f"SELECT name FROM {table}")).scalar() == "8"
 
     run(main())
 

@@ -225,9 +225,9 @@ def test_a_borrower_may_take_its_time_between_two_statements(db: Any) -> None:
 
 
 def test_each_of_many_statements_has_the_timeout(db: Any) -> None:
-    with db.session_scope(timeout=0.4) as session:
-        session.execute(text("SELECT pg_sleep(0.3); SELECT pg_sleep(0.3); SELECT pg_sleep(0.3)"))
-        session.execute(text("SELECT pg_sleep(CAST(:s AS float))"), [{"s": 0.3}] * 3)
+    with db.session_scope(timeout=1.2) as session:  # each takes 0.5 s, and all together longer than that
+        session.execute(text("SELECT pg_sleep(0.5); SELECT pg_sleep(0.5); SELECT pg_sleep(0.5)"))
+        session.execute(text("SELECT pg_sleep(CAST(:s AS float))"), [{"s": 0.5}] * 3)
     assert db.stats().opens == 1
     assert for_text("SELECT 1; ", 2) == 2
     assert for_text("SELECT 1; SELECT 2", 2) == 4
