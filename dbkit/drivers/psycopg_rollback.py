@@ -26,14 +26,17 @@ def is_plain(raw: Any) -> bool:
     Not in psycopg's own transaction blocks, pipelines and two-phase transactions; nor where it has prepared statements,
     which it deallocates after a rollback; nor while somebody still uses the connection.
     """
-    return bool(
-        raw.pgconn.transaction_status in _IN_TRANSACTION
-        and not raw._num_transactions
-        and not raw._tpc
-        and not raw._pipeline
-        and not raw._prepared._names
-        and not raw.lock.locked()
-    )
+    try:
+        return bool(
+            raw.pgconn.transaction_status in _IN_TRANSACTION
+            and not raw._num_transactions
+            and not raw._tpc
+            and not raw._pipeline
+            and not raw._prepared._names
+            and not raw.lock.locked()
+        )
+    except AttributeError:  # a psycopg that has other names for it
+        return False
 
 
 class Rollback:

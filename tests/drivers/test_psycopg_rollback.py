@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 from dbkit.drivers.psycopg_rollback import Rollback, is_plain
 
@@ -240,3 +240,18 @@ def prepared() -> Prepared:
 def test_what_more_than_a_bare_rollback_would_end_is_left_to_psycopg(more: dict[str, Any]):
     assert is_plain(connection(Server()))
     assert not is_plain(connection(Server(), **more))
+
+
+@pytest.mark.parametrize("name", ["_num_transactions", "_tpc", "_pipeline", "_prepared", "lock"])
+def test_so_is_everything_where_psycopg_has_other_names(name: str):
+    raw = connection(Server())
+    delattr(raw, name)
+    assert not is_plain(raw)
+
+
+def test_these_are_the_names_that_psycopg_has():
+    """Else every rollback would be psycopg's own, which costs more, and nobody would see that."""
+    closed: Any = SimpleNamespace(status=ConnStatus.BAD)
+    raw = psycopg.AsyncConnection(closed)
+    assert (raw._num_transactions, raw._tpc, raw._pipeline, raw._prepared._names) == (0, None, None, {})
+    assert not raw.lock.locked()
