@@ -31,8 +31,9 @@ logger = logging.getLogger("dbkit.pool")
 
 T = TypeVar("T")
 
-PATIENCE: Final = 1.0
-"""Seconds a fork waits at most for attempts under way; a server that does not answer must not hold it up for longer."""
+PATIENCE: Final = 3.0
+"""Seconds a fork waits at most for attempts under way: longer than one takes on a machine that is far too busy. A server
+that does not answer must not hold it up for longer."""
 
 _of_modules: list[Callable[[], None]] = []
 _of_objects: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()

@@ -198,6 +198,7 @@ def test_transactions_that_run_again(run, manager: AsyncDatabaseConnectionManage
 def test_deadlines(run, manager: AsyncDatabaseConnectionManager):
     async def main() -> None:
         async with manager as db:
+            await db.warm_up(30)
             with pytest.raises(DeadlineExceeded) as caught, db.deadline(0.2):
                 await db.execute_query("SELECT pg_sleep(5)")
             assert caught.value.spent.statements > 0.05

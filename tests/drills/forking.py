@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,7 @@ def forked(work: Callable[[], bool]) -> int:
     """How many children did not do it: 0, or 1 if this one failed or hung."""
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(PATIENCE - 2)
         signal.alarm(PATIENCE)
         try:
             did = work()

@@ -34,6 +34,7 @@ def run(module: str, *arguments: str, seconds: float, environ: Mapping[str, str]
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=seconds, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    print(done.stderr[-4000:])  # for a test that fails by the figures
     return done.stdout
 
 

@@ -71,7 +71,7 @@ def test_if_the_first_are_not_open_in_time_it_is_a_timeout(
     with pytest.raises(NoConnectionError, match=r"^Timeout waiting for connection \(0\.05s\)"):
         make_pool(min_size=1, timeout=0.05)
     gate.set()
-    eventually(lambda: mock.made[0].closes == 1)
+    eventually(lambda: [made.closes for made in mock.made] == [1])
 
 
 def test_a_connect_that_fails_later_is_told_and_leaves_the_pool_well(
