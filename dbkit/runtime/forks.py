@@ -11,6 +11,10 @@ under way in other threads, and no attempt begins while a fork is made. Both wai
    after it put its lock, a fork looks for attempts after it put its own: at least one of them sees the other.
 2. A thread that waits in vain removes the lock. So an attempt that hangs, and all that an exception from outside left,
    holds up one fork or one attempt, once.
+
+**Threads that end.** The TLS library cleans up after a thread that connected when that ends, under a lock of its own,
+and beyond Python's reach. A child that inherited the lock hung in its first attempt (once in some 500 forks, on a busy
+machine). So a job's thread gives its number before it ends, and a fork waits until the system knows it no more.
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ from __future__ import annotations
 import _thread
 import logging
 import os
-from contextlib import contextmanager
-from time import monotonic
+from collections import deque
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -31,9 +37,11 @@ logger = logging.getLogger("dbkit.pool")
 
 T = TypeVar("T")
 
-PATIENCE: Final = 3.0
-"""Seconds a fork waits at most for attempts under way: longer than one takes on a machine that is far too busy. A server
-that does not answer must not hold it up for longer."""
+PATIENCE: Final = 1.0
+"""Seconds a fork waits at most for attempts under way; a server that does not answer must not hold it up for longer."""
+
+MOMENT: Final = 0.0005
+"""Seconds between two looks at a thread that ends, which takes it less, but on a machine that is busy."""
 
 _of_modules: list[Callable[[], None]] = []
 _of_objects: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
@@ -66,6 +74,8 @@ class _Gate:
         """A lock held by each attempt under way, and its thread."""
         self.forks: dict[int, _thread.LockType] = {}
         """A lock held for each fork under way, by thread."""
+        self.ending: deque[int] = deque(maxlen=256)
+        """The system's numbers of threads that end, or have ended."""
 
 
 _gate = _Gate()
@@ -105,6 +115,21 @@ def _before_fork() -> None:
             continue
         if not _wait_for(attempt, deadline - monotonic()):
             gate.attempts.pop(attempt, None)  # left behind, or hung: no later fork waits for it again
+
+    for number in gate.ending.copy():
+        while _is_there(number) and monotonic() < deadline:
+            sleep(MOMENT)
+        with suppress(ValueError):  # another thread forks, too
+            gate.ending.remove(number)
+
+
+def thread_ends() -> None:
+    """Say that this thread of the system's is about to end. A fork waits for that."""
+    _gate.ending.append(_thread.get_native_id())
+
+
+def _is_there(number: int) -> bool:
+    return Path(f"/proc/self/task/{number}").exists()  # not everywhere: there nobody can tell
 
 
 def _after_fork_in_parent() -> None:

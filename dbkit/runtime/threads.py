@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from dbkit.core.holding import Seen
 from dbkit.errors import PatchedTooLateError
-from dbkit.runtime import background, interrupts
+from dbkit.runtime import background, forks, interrupts
 from dbkit.runtime.bell import Bell
 from dbkit.runtime.locks import GreenLock, ThreadLock
 from dbkit.runtime.stacks import call_site, look_at
@@ -89,7 +89,7 @@ class ThreadRuntime:
             raise PatchedTooLateError
         try:
             own = Context() if context is None else context.copy()
-            _thread.start_new_thread(own.run, (_do, job))
+            _thread.start_new_thread(own.run, (_do if isinstance(self.who, BuiltinFunctionType) else _try, job))
         except (RuntimeError, MemoryError):
             return False
         return True
@@ -114,6 +114,14 @@ class ThreadRuntime:
 
 
 def _do(job: Callable[[], None]) -> None:
+    """Do a job on a thread of the system's, which ends after it."""
+    try:
+        _try(job)
+    finally:
+        forks.thread_ends()
+
+
+def _try(job: Callable[[], None]) -> None:
     try:
         job()
     except Exception:

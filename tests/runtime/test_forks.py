@@ -9,12 +9,14 @@ import itertools
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dbkit.runtime import forks
 from dbkit.runtime.forks import connecting, in_child, start_afresh
+from dbkit.runtime.threads import ThreadRuntime
 
 from .helpers import PATIENCE, eventually, in_a_fork, strike_at_line
 
@@ -222,3 +224,49 @@ def test_an_exception_from_outside_at_any_line_holds_up_no_later_fork_or_attempt
         if not struck:
             break
     assert line > 10
+
+
+# ---- threads that end
+
+
+def test_a_fork_waits_until_threads_that_end_are_gone(monkeypatch: pytest.MonkeyPatch):
+    looks = {1: iter([True, True, False]), 2: iter([False])}
+    seen: list[int] = []
+
+    def is_there(number: int) -> bool:
+        seen.append(number)
+        return next(looks[number])
+
+    monkeypatch.setattr(forks, "_is_there", is_there)
+    monkeypatch.setattr(forks, "PATIENCE", 20 * PATIENCE)
+    forks._gate.ending.extend(looks)
+    forks._before_fork()
+    forks._after_fork_in_parent()
+    assert seen == [1, 1, 1, 2]
+    assert not forks._gate.ending
+
+
+def test_a_fork_waits_for_them_only_so_long(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forks, "_is_there", lambda _: True)
+    monkeypatch.setattr(forks, "PATIENCE", 0.02)
+    forks._gate.ending.extend([1, 2])
+    forks._before_fork()
+    forks._after_fork_in_parent()
+    assert not forks._gate.ending
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell of threads")
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_thread_of_a_job_says_that_it_ends(fails: bool):
+    numbers: list[int] = []
+
+    def job() -> None:
+        numbers.append(threading.get_native_id())
+        assert not forks._gate.ending
+        assert forks._is_there(numbers[0])
+        if fails:
+            raise SystemExit
+
+    assert ThreadRuntime().spawn(job, None)
+    eventually(lambda: list(forks._gate.ending) == numbers != [])
+    eventually(lambda: not forks._is_there(numbers[0]))
