@@ -45,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(folder / "html")],
             capture_output=True,
             text=True,
-            timeout=200,  # it takes ten seconds on a machine that does nothing else
+            timeout=280,  # it takes ten seconds on a machine that does nothing else
             check=False,
         )
         assert done.returncode == 0, done.stderr
