@@ -24,7 +24,6 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from dbkit import DatabaseConnectionManager
 from dbkit.embedded import EmbeddedPostgres
 from dbkit.testing import places
 
@@ -107,9 +106,9 @@ def admin(shared_database: str) -> Iterator[Admin]:
 
 
 @pytest.fixture
-def table(db: DatabaseConnectionManager) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
+def table(admin: Admin) -> Iterator[str]:
+    """An empty table of the shared database (id integer primary key, name text)."""
     name = f"t_{uuid.uuid4().hex}"
-    db.execute_query(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
+    admin.rows(f"CREATE TABLE {name} (id integer PRIMARY KEY, name text)")
     yield name
-    db.execute_query(f"DROP TABLE {name}")
+    admin.rows(f"DROP TABLE {name}")

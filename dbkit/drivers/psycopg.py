@@ -129,7 +129,7 @@ class PsycopgDriver(LibpqDriver):
         if connection.pgconn.transaction_status != _NO_TRANSACTION:
             return False
         cursors = getattr(connection, "dbkit_cursors", None)
-        return (not cursors or none_open(cursors)) and self.behaves_as(connection, state)
+        return (not cursors or none_open(cursors)) and PsycopgDriver.behaves_as(self, connection, state)
 
     def set_state(self, connection: Any, state: PsycopgState) -> None:
         settings = state.settings()

@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy.util import await_only
 
 from dbkit.drivers.base import Transaction
-from dbkit.drivers.cursors import none_open, remembering, still_open
+from dbkit.drivers.cursors import remembering, still_open
 from dbkit.drivers.libpq import plain_encoding
 from dbkit.drivers.psycopg import CANCEL_TIMEOUT, PsycopgDriver, PsycopgState, restore_adapters
 from dbkit.drivers.psycopg_rollback import Rollback, is_plain
@@ -77,12 +77,7 @@ class AsyncPsycopgDriver(PsycopgDriver):
         return super().behaves_as(connection._connection, state)
 
     def is_untouched(self, connection: Any, state: PsycopgState) -> bool:
-        # `is_clean` and `behaves_as` in one piece, as each call in here is felt in each checkout.
-        raw = connection._connection
-        if raw.pgconn.transaction_status != _NO_TRANSACTION:
-            return False
-        cursors = getattr(raw, "dbkit_cursors", _NONE)
-        return (not cursors or none_open(cursors)) and super().behaves_as(raw, state)
+        return super().is_untouched(connection._connection, state)
 
     def set_state(self, connection: Any, state: PsycopgState) -> None:
         raw = connection._connection

@@ -66,16 +66,21 @@ class ThreadRuntime:
         self.who: Final[Callable[[], int]] = _thread.get_ident
         """The built-in itself, unless the process is patched: it is called at every borrow."""
 
+    @property
+    def _has_threads(self) -> bool:
+        """Whether a thread is the system's, and no greenlet."""
+        return isinstance(self.who, BuiltinFunctionType)
+
     def lock(self) -> OwnedLock:
         """Make a lock that knows its owner."""
-        lock: OwnedLock = ThreadLock() if isinstance(self.who, BuiltinFunctionType) else GreenLock()
+        lock: OwnedLock = ThreadLock() if self._has_threads else GreenLock()
         return lock
 
     def waiter(self, since: float, holder: object, context: Context | None) -> ThreadWaiter:
         """Make a waiter. See ``Runtime.waiter``."""
         if self.who is not _thread.get_ident:
             raise PatchedTooLateError
-        if isinstance(self.who, BuiltinFunctionType):  # else Ctrl-C is the hub's
+        if self._has_threads:  # else Ctrl-C is the hub's
             interrupts.listen()
         return ThreadWaiter(since, holder, context)
 
@@ -89,7 +94,7 @@ class ThreadRuntime:
             raise PatchedTooLateError
         try:
             own = Context() if context is None else context.copy()
-            _thread.start_new_thread(own.run, (_do if isinstance(self.who, BuiltinFunctionType) else _try, job))
+            _thread.start_new_thread(own.run, (_do if self._has_threads else _try, job))
         except (RuntimeError, MemoryError):
             return False
         return True

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +12,6 @@ from sqlalchemy.util import greenlet_spawn
 from dbkit.drivers import for_dialect
 from dbkit.drivers.base import Driver
 
-from ..pool.helpers import Admin
 from ..pool.runtimes import loop_runner
 
 
@@ -78,12 +76,3 @@ def on_a_connection(in_a_greenlet: Any, made: Driver, params: dict[str, Any]) ->
         in_a_greenlet(whole)
 
     return within
-
-
-@pytest.fixture
-def table(admin: Admin) -> Iterator[str]:
-    """An empty table (id integer primary key, name text)."""
-    made = f"t_{uuid.uuid4().hex}"
-    admin.rows(f"CREATE TABLE {made} (id integer PRIMARY KEY, name text)")
-    yield made
-    admin.rows(f"DROP TABLE {made}")

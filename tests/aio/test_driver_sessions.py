@@ -12,6 +12,7 @@ from sqlalchemy.util import await_only
 
 from dbkit.drivers.base import Driver
 
+from ..drivers.changing import check_taken_back
 from .helpers import execute
 
 
@@ -89,19 +90,7 @@ def changes_of(driver: str) -> dict[str, Callable[[Any], None]]:
 
 @pytest.mark.parametrize(("driver", "name"), [(one, name) for one in CHANGES for name in changes_of(one)])
 def test_a_change_is_seen_and_taken_back(on_a_connection, made: Driver, driver: str, name: str):
-    def body(connection: Any) -> None:
-        before = made.state(connection)
-        assert made.behaves_as(connection, before)
-        assert made.is_untouched(connection, before)
-        changes_of(driver)[name](connection)
-        assert not made.behaves_as(connection, before)
-        assert not made.is_untouched(connection, before)
-        made.set_state(connection, before)
-        assert made.is_clean(connection)
-        assert made.behaves_as(connection, before)
-        assert made.state(connection) == before
-
-    on_a_connection(body)
+    on_a_connection(lambda connection: check_taken_back(made, connection, changes_of(driver)[name]))
 
 
 @pytest.mark.parametrize("driver", ["psycopg"])

@@ -14,6 +14,8 @@ from psycopg.rows import dict_row
 
 from dbkit.drivers import for_connection
 
+from .changing import check_taken_back
+
 COMMON: dict[str, Any] = {"autocommit": True, "isolation_level": 3, "deferrable": True}
 CHANGES: dict[str, dict[str, Any]] = {
     "psycopg2": {**COMMON, "readonly": True, "cursor_factory": psycopg2.extensions.cursor},
@@ -80,17 +82,7 @@ def connect(shared_database: str) -> Iterator[Callable[[str], Any]]:
 @pytest.mark.parametrize(("name", "change"), CASES)
 def test_a_change_is_seen_and_taken_back(connect: Callable[[str], Any], name: str, change: Callable[[Any], None]):
     connection = connect(name)
-    driver = for_connection(connection)
-    before = driver.state(connection)
-    assert driver.behaves_as(connection, before)
-    assert driver.is_untouched(connection, before)
-    change(connection)
-    assert not driver.behaves_as(connection, before)
-    assert not driver.is_untouched(connection, before)
-    driver.set_state(connection, before)
-    assert driver.is_clean(connection)
-    assert driver.behaves_as(connection, before)
-    assert driver.state(connection) == before
+    check_taken_back(for_connection(connection), connection, change)
 
 
 @pytest.mark.parametrize("name", CHANGES)
